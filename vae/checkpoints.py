@@ -1,0 +1,183 @@
+"""A checkpoint: a folder with a model, its atlas, the recipe that made it and its card. Found, loaded, listed, published."""
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import tomllib
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError
+from torch import Tensor
+
+from vae import device as devices
+from vae import images
+from vae.atlas import Atlas
+from vae.errors import BadInput
+from vae.model import VAE, to_pictures, to_tensor
+
+DEFAULT = "avatars"
+BOUND = 8.0  # latents are clamped to +-BOUND: nothing a model learns lies further out
+FILES = ("config.json", "model.safetensors", "atlas.json", "atlas.safetensors", "recipe.toml")
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model with what is known about it. Pictures are uint8 (N, H, W, C), latents (N, D)."""
+
+    folder: Path
+    model: VAE
+    atlas: Atlas
+    recipe: dict
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def title(self) -> str:
+        return self.recipe.get("card", {}).get("title") or self.name.capitalize()
+
+    @cached_property
+    def card(self) -> str:
+        """The model card's text, Markdown with YAML in front; empty where there is none."""
+        path = self.folder / "README.md"
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+    def prepare(self, picture: np.ndarray) -> np.ndarray:
+        """uint8 (H, W, C) of any size -> uint8 in the model's size, colours and framing."""
+        return images.fit(picture, self.recipe["framing"], self.model.config.size, self.model.config.channels)
+
+    def encode(self, pictures: np.ndarray) -> Tensor:
+        """Prepared pictures -> (N, D) float32 on the CPU: the means of their posteriors."""
+        config = self.model.config
+        if pictures.ndim != 4 or pictures.shape[1:] != (config.size, config.size, config.channels):
+            raise BadInput(f"Pictures are {pictures.shape}; {self.name} wants (N, {config.size}, {config.size}, {config.channels}).")
+        with torch.inference_mode():
+            parts = [
+                self.model.encode(to_tensor(pictures[i : i + BATCH], self.model.device)).mode().cpu()
+                for i in range(0, len(pictures), BATCH)
+            ]
+        return torch.cat(parts)
+
+    def decode(self, z: Tensor | np.ndarray | list) -> np.ndarray:
+        """(N, D), clamped to +-BOUND -> uint8 (N, H, W, C). BadInput for another shape or values that are no numbers."""
+        try:
+            z = torch.as_tensor(z, dtype=torch.float32)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise BadInput("A latent is a list of numbers.") from error
+        latent = self.model.config.latent
+        if z.ndim != 2 or z.shape[1] != latent or not z.isfinite().all():
+            raise BadInput(f"Latents of {self.name} are lists of {latent} finite numbers; these are {tuple(z.shape)}.")
+        z = z.clamp(-BOUND, BOUND).to(self.model.device)
+        with torch.inference_mode():
+            parts = [to_pictures(self.model.decode(z[i : i + BATCH])) for i in range(0, len(z), BATCH)]
+        return np.concatenate(parts) if parts else np.empty((0, *self.atlas.examples.shape[1:]), np.uint8)
+
+    def is_familiar(self, picture: np.ndarray) -> bool:
+        """Whether a prepared picture (H, W, C) comes back about as well as held-out pictures did."""
+        again = self.decode(self.encode(picture[None]))[0]
+        error = float(np.square((again.astype(np.float32) - picture) / 255).mean())
+        return error <= self.atlas.familiar_error
+
+
+def root() -> Path:
+    """The folder that names are looked up in: $VAE_CHECKPOINTS, else checkpoints/ beside the package."""
+    return Path(os.environ.get("VAE_CHECKPOINTS") or Path(__file__).parents[1] / "checkpoints")
+
+
+def names() -> list[str]:
+    """The checkpoints at hand, the page's default first, then by name."""
+    if not root().is_dir():
+        return []
+    found = [path.name for path in root().iterdir() if all((path / file).is_file() for file in FILES)]
+    return sorted(found, key=lambda name: (name != DEFAULT, name))
+
+
+def load(source: str | Path, device: str | None = None) -> Checkpoint:
+    """A checkpoint by its name under checkpoints/, its folder, or its hub id ("owner/name").
+
+    Raises BadInput where there is none, or where a file is missing, damaged or does not match the others.
+    """
+    target = devices.pick(device)
+    folder = _find(source)
+    missing = [file for file in FILES if not (folder / file).is_file()]
+    if missing:
+        raise BadInput(f"{folder} is no whole checkpoint: {missing[0]} is missing.")
+    try:
+        recipe = tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
+        model = VAE.from_pretrained(folder)
+    except BadInput:
+        raise
+    except (OSError, ValueError, TypeError) as error:  # broken TOML, JSON or UTF-8
+        raise BadInput(f"{folder} is damaged: its recipe or config cannot be read ({error}).") from error
+    if recipe.get("framing") not in images.FRAMINGS:
+        raise BadInput(f"The recipe in {folder} has no framing that is known: {', '.join(images.FRAMINGS)}.")
+    atlas = Atlas.load(folder)
+    config = model.config
+    if atlas.kl.shape != (config.latent,) or atlas.examples.shape[1:] != (config.size, config.size, config.channels):
+        raise BadInput(f"The atlas in {folder} belongs to another model than the one beside it.")
+    return Checkpoint(folder, model.to(target), atlas, recipe)
+
+
+def _find(source: str | Path) -> Path:
+    text = str(source)
+    if not re.fullmatch(r"[\w-][\w.-]*", text):
+        if Path(source).is_dir():
+            return Path(source)
+    elif (root() / text).is_dir():
+        return root() / text
+    elif Path(source).is_dir():
+        return Path(source)
+    if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", text):
+        with contextlib.suppress(OSError, HFValidationError):
+            return Path(snapshot_download(text, allow_patterns=[*FILES, "README.md"]))
+        raise BadInput(f"The checkpoint {text} is neither a folder here nor to be had from the hub.")
+    raise BadInput(f"There is no checkpoint {text[:60]!r}; at hand are {', '.join(names()) or 'none'}.")
+
+
+def refuse_foreign(folder: Path) -> None:
+    """BadInput if the folder holds something that is no checkpoint: publishing would delete it."""
+    if folder.exists() and not (folder / "config.json").is_file() and (folder.is_file() or any(folder.iterdir())):
+        raise BadInput(f"{folder} holds something else than a checkpoint; name another folder.")
+
+
+def publish(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Makes a checkpoint's folder appear at once and whole: fill writes into a folder beside it, which then takes the name.
+
+    What stood there before stays untouched until then, and goes afterwards. BadInput where the disk refuses.
+    """
+    refuse_foreign(folder)
+    beside = old = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        fill(beside)
+        for path in beside.rglob("*"):
+            if path.is_file():
+                with open(path, "rb") as file:
+                    os.fsync(file.fileno())
+        beside.chmod(0o755)
+        if folder.exists():
+            old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.old."))
+            os.replace(folder, old)
+        try:
+            os.replace(beside, folder)
+        except OSError:
+            if old is not None:
+                os.replace(old, folder)
+            raise
+    except OSError as error:
+        raise BadInput(f"{folder} cannot be written: {error.strerror or error}.") from error
+    finally:
+        for leftover in (beside, old):
+            if leftover is not None:
+                shutil.rmtree(leftover, ignore_errors=True)

@@ -1,0 +1,59 @@
+"""Where the arithmetic runs and how precisely; and where randomness comes from."""
+
+import os
+import platform
+
+import torch
+
+from vae.errors import BadInput
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def pick(name: str | None = None) -> torch.device:
+    """The device called name ("cpu", "cuda", "cuda:1", "mps"); without a name $VAE_DEVICE, else CUDA, then MPS, then the CPU.
+
+    Raises BadInput for a name that torch does not know or a device that this machine lacks.
+    """
+    name = name or os.environ.get("VAE_DEVICE")
+    if not name:
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise BadInput(f"The device {name!r} is not to be had here; cpu always works.") from error
+    return device
+
+
+def precision(device: torch.device, name: str | None = None) -> torch.dtype:
+    """The type that training computes in: the one called name ("fp32" or "bf16"), else what is fast on the device.
+
+    bf16 is chosen on NVIDIA cards from Ampere on only: on a CPU without AMX it was 2 to 5 times slower than fp32.
+    """
+    if name is not None:
+        if name not in PRECISIONS:
+            raise BadInput(f"The precision {name!r} is unknown; choose one of {', '.join(PRECISIONS)}.")
+        return PRECISIONS[name]
+    ampere = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    return torch.bfloat16 if ampere else torch.float32
+
+
+def noise_generator(seed: int) -> torch.Generator:
+    """A generator on the CPU, so that one seed gives the same noise on every device. Seeds are 0 to 2**63 - 1."""
+    if not (isinstance(seed, int) and 0 <= seed < 2**63):
+        raise BadInput(f"The seed {seed!r} is no whole number from 0 to 2**63 - 1.")
+    return torch.Generator().manual_seed(seed)
+
+
+def describe(device: torch.device) -> str:
+    """The machine in words, for a model card: "AMD EPYC 9B14, 2 threads" or "NVIDIA H100"."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    model = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo") as lines:
+            model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass  # not Linux: the platform module's shorter word stands
+    return f"{model}, {torch.get_num_threads()} threads"

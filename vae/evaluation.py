@@ -1,0 +1,243 @@
+"""What a trained model is worth on pictures it never saw, and the checkpoint that says so: atlas, card and figures."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from huggingface_hub import ModelCardData
+
+from vae import checkpoints, images, latents
+from vae import device as devices
+from vae.atlas import Atlas, chart
+from vae.checkpoints import Checkpoint
+from vae.data import Pictures
+from vae.errors import BadInput
+from vae.losses import bernoulli, gaussian
+from vae.model import VAE, to_tensor
+
+BATCH = 250
+SIGMA_PICTURES = 5000
+
+# key -> unit and how the number is made
+NUMBERS = {
+    "pictures": ("", "held-out pictures, none of which the model was trained on"),
+    "elbo": ("nats per picture", "evidence lower bound, one posterior sample a picture; higher is better"),
+    "reconstruction": ("nats per picture", "-log p(x|z) summed over pixels and channels, z a posterior sample"),
+    "kl": ("nats per picture", "KL(q(z|x) || N(0, I)) in closed form, summed over units"),
+    "rmse": ("of the range 0 to 1", "root mean squared error between a picture and the decoded posterior mean"),
+    "psnr": ("dB", "-20 log10 of that error"),
+    "active_units": ("", "units that say more than 0.01 nats on average"),
+    "units": ("", "numbers in a latent"),
+    "sigma": ("of the range 0 to 1", "noise of the gaussian likelihood, estimated on training pictures"),
+}
+BERNOULLI_NOTE = (
+    "The Bernoulli term takes grey values for probabilities: it ranks models of this kind, but it is no density of "
+    "grey pictures, and must not be compared with one."
+)
+
+
+def evaluate(model: VAE, pictures: np.ndarray, seed: int = 0) -> dict[str, float]:
+    """uint8 (N, H, W, C) -> the figures that NUMBERS explains; the noise of the posterior samples comes from the seed."""
+    config = model.config
+    if len(pictures) == 0 or pictures.shape[1:] != (config.size, config.size, config.channels):
+        raise BadInput(f"Pictures are {pictures.shape}; the model wants (N, {config.size}, {config.size}, {config.channels}).")
+    generator = devices.noise_generator(seed)
+    reconstruction, squared, unit_kl = 0.0, 0.0, torch.zeros(config.latent, dtype=torch.float64)
+    with torch.inference_mode():
+        for start in range(0, len(pictures), BATCH):
+            x = to_tensor(pictures[start : start + BATCH], model.device)
+            posterior = model.encode(x)
+            logits = model.decode_logits(posterior.sample(generator)).float()
+            if config.likelihood == "bernoulli":
+                reconstruction += float(bernoulli(logits, x).sum())
+            else:
+                reconstruction += float(gaussian(torch.sigmoid(logits), x, model.sigma).sum())
+            unit_kl += posterior.kl().sum(dim=0).double().cpu()
+            squared += float((model.decode(posterior.mode()) - x).square().mean(dim=(1, 2, 3)).sum())
+    count = len(pictures)
+    kl, rmse = float(unit_kl.sum()) / count, (squared / count) ** 0.5
+    numbers = {
+        "pictures": count,
+        "elbo": -(reconstruction / count + kl),
+        "reconstruction": reconstruction / count,
+        "kl": kl,
+        "rmse": rmse,
+        "psnr": -20 * float(np.log10(max(rmse, 1e-9))),
+        "active_units": int((unit_kl / count > 0.01).sum()),
+        "units": config.latent,
+    }
+    return numbers if config.likelihood == "bernoulli" else {**numbers, "sigma": float(model.sigma)}
+
+
+def table(numbers: dict[str, float]) -> str:
+    """The figures as a Markdown table, each with its unit and how it was made."""
+    rows = ["| number | value | unit | how |", "|---|---|---|---|"]
+    for key, value in numbers.items():
+        unit, how = NUMBERS[key]
+        rows.append(f"| {key} | {value:,.4g} | {unit} | {how} |" if value < 1000 else f"| {key} | {value:,.0f} | {unit} | {how} |")
+    return "\n".join(rows)
+
+
+def estimate_sigma(model: VAE, pictures: np.ndarray, seed: int = 0) -> float:
+    """The analytically optimal sigma of the gaussian likelihood on uint8 pictures, for posterior samples; not under the floor."""
+    generator = devices.noise_generator(seed)
+    squared = 0.0
+    with torch.inference_mode():
+        for start in range(0, len(pictures), BATCH):
+            x = to_tensor(pictures[start : start + BATCH], model.device)
+            squared += float((model.decode(model.encode(x).sample(generator)) - x).square().mean(dim=(1, 2, 3)).sum())
+    return max((squared / len(pictures)) ** 0.5, model.config.sigma_floor)
+
+
+def publish(
+    folder: str | Path,
+    model: VAE,
+    train: Pictures,
+    heldout: Pictures,
+    recipe: str,
+    history: list[list[float]],
+    *,
+    seed: int = 0,
+    seconds: float = 0.0,
+    figures: bool = True,
+) -> dict[str, float]:
+    """Writes the checkpoint folder, whole and at once; returns evaluate's figures on the held-out pictures.
+
+    All that is measured is measured on the weights as they were saved, in half precision. recipe is a TOML text with
+    framing and card; history is Progress.history. Without figures the card has none and the atlas is fitted on fewer
+    pictures: a visitor waits for it.
+    """
+    if model.config.likelihood == "gaussian":
+        some = train.images[:: max(1, len(train) // SIGMA_PICTURES)]
+        model.sigma.fill_(estimate_sigma(model, some, seed))
+    result = {}
+
+    def fill(beside: Path) -> None:
+        model.save_pretrained(beside)
+        (beside / "README.md").unlink(missing_ok=True)  # the mixin's empty card
+        (beside / "recipe.toml").write_text(recipe, encoding="utf-8")
+        shipped = VAE.from_pretrained(beside, map_location=str(model.device))
+        known = train if figures else train.take(slice(0, 5000))
+        chart(
+            shipped, known.images, known.attributes, heldout=heldout.images, examples=_examples(heldout), seed=seed
+        ).save(beside)
+        result.update(evaluate(shipped, heldout.images, seed))
+        checkpoint = checkpoints.load(beside, device=str(model.device))
+        if figures:
+            _draw_figures(beside / "figures", checkpoint, heldout, history, seed)
+        (beside / "README.md").write_text(_card(checkpoint, Path(folder).name, result, train, history, seconds, figures))
+
+    checkpoints.publish(Path(folder), fill)
+    return result
+
+
+def _examples(heldout: Pictures, count: int = 10) -> np.ndarray:
+    """A few held-out pictures to start from: one of each label where there are labels, else the first ones."""
+    labels = (heldout.attributes or {}).get("label")
+    if labels is not None and len(set(labels)) <= count:
+        return heldout.images[[int(np.flatnonzero(labels == label)[1]) for label in sorted(set(labels))]]
+    return heldout.images[:count]
+
+
+def _draw_figures(folder: Path, checkpoint: Checkpoint, heldout: Pictures, history: list[list[float]], seed: int) -> None:
+    import matplotlib.figure  # half a second to import, and needed only here
+
+    folder.mkdir()
+    atlas = checkpoint.atlas
+
+    def save(figure: matplotlib.figure.Figure, name: str) -> None:
+        figure.savefig(folder / f"{name}.png", dpi=80, bbox_inches="tight")
+
+    def picture_figure(pictures: np.ndarray, columns: int, name: str, labels: list[str]) -> None:
+        rows = -(-len(pictures) // columns)
+        figure = matplotlib.figure.Figure(figsize=(0.75 * columns, 0.75 * rows))
+        axes = figure.subplots(rows, columns, squeeze=False)
+        for axis, picture in zip(axes.flat, pictures, strict=False):
+            axis.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="bilinear")
+        for axis in axes.flat:
+            axis.set(xticks=[], yticks=[], frame_on=False)
+        for axis, label in zip(axes[:, 0], labels, strict=False):
+            axis.set_ylabel(label, rotation=0, ha="right", va="center")
+        figure.subplots_adjust(wspace=0.04, hspace=0.04)
+        save(figure, name)
+
+    steps, reconstruction, kl = np.array(history).T if history else np.zeros((3, 1))
+    figure = matplotlib.figure.Figure(figsize=(9, 3))
+    for axis, values, label in zip(figure.subplots(1, 2), (reconstruction, kl), ("-log p(x|z)", "KL"), strict=True):
+        axis.plot(steps, values, color="#c43f26", linewidth=1.5)
+        low, high = np.percentile(values, [0, 97])
+        axis.set(xlabel="step", ylabel="nats per picture", title=label, ylim=(low - 0.05 * (high - low), high))
+    save(figure, "loss")
+
+    figure = matplotlib.figure.Figure(figsize=(9, 2.5))
+    axis = figure.subplots()
+    axis.bar(range(len(atlas.kl)), atlas.kl.sort(descending=True).values, color="#c43f26")
+    axis.set(xlabel="unit, most informative first", ylabel="KL in nats")
+    save(figure, "kl")
+
+    shown = heldout.images[10:20] if len(heldout) >= 20 else heldout.images[:10]
+    again = checkpoint.decode(checkpoint.encode(shown))
+    picture_figure(np.concatenate([shown, again]), len(shown), "reconstructions", ["shown", "made again"])
+    drawn = [checkpoint.decode(atlas.prior(prior, 20, seed, 1.0)) for prior in ("mixture", "normal")]
+    picture_figure(np.concatenate(drawn), 10, "samples", ["mixture", "", "normal", ""])
+    start = checkpoint.encode(checkpoint.atlas.examples[:1])[0]
+    knobs = atlas.knobs()[:8]
+    films = [
+        checkpoint.decode(
+            latents.traverse(start, knob.vector, torch.linspace(knob.low, knob.high, 9) - (start @ knob.probe - knob.offset))
+        )
+        for knob in knobs
+    ]
+    picture_figure(np.concatenate(films), 9, "traversals", [knob.label for knob in knobs])
+
+
+def _card(
+    checkpoint: Checkpoint,
+    name: str,
+    numbers: dict[str, float],
+    train: Pictures,
+    history: list[list[float]],
+    seconds: float,
+    figures: bool,
+) -> str:
+    recipe, card, config = checkpoint.recipe, checkpoint.recipe.get("card", {}), checkpoint.model.config
+    front = ModelCardData(
+        license=card.get("license", "apache-2.0"),
+        library_name="pytorch",
+        pipeline_tag="unconditional-image-generation",
+        tags=["vae", "variational-autoencoder", "latent-space", "image-generation"],
+    )
+    weights = sum(parameter.numel() for parameter in checkpoint.model.parameters())
+    knowing = checkpoint.atlas
+    lines = [
+        f"---\n{front.to_yaml()}\n---\n",
+        f"# {card.get('title') or name}\n",
+        f"{card.get('about', '')}\n",
+        f"A variational autoencoder: {config.size} x {config.size} pixels, {config.channels} "
+        f"channel{'s' if config.channels > 1 else ''}, squeezed into {config.latent} numbers. {weights:,} weights, "
+        f"saved as fp16.\n",
+        "## How it was made\n",
+        f"- Data: {recipe['data']}, {len(train):,} pictures to learn from. {card.get('credit', '')}",
+        f"- Seed {recipe['seed']}, {int(history[-1][0]) if history else 0:,} steps of {recipe['batch']} pictures, "
+        f"{seconds / 60:.0f} minutes on {devices.describe(checkpoint.model.device)}.",
+        f"- The same again: `python -m vae train checkpoints/{name}/recipe.toml --out checkpoints/{name}`\n",
+        "## On held-out pictures\n",
+        table(numbers),
+        f"\nPrinted by `python -m vae evaluate {name}`.",
+        f"\n{BERNOULLI_NOTE}" if config.likelihood == "bernoulli" else "",
+        f"\nThe mixture prior has {len(knowing.mixture.weights)} components, chosen by held-out likelihood.\n",
+    ]
+    if knowing.named:
+        lines.append("Named knobs, with how well the latents tell each attribute on pictures left out of the fit:\n")
+        lines += [f"- {row.name}: {row.measure} {row.score:.2f}" for row in knowing.named]
+    if figures:
+        lines += [
+            "\n## Figures\n",
+            "Loss terms while learning:\n\n![loss](figures/loss.png)\n",
+            "What each unit says:\n\n![KL per unit](figures/kl.png)\n",
+            "Held-out pictures, and what the model makes of them:\n\n![reconstructions](figures/reconstructions.png)\n",
+            "Pictures nobody drew, from both priors at temperature 1:\n\n![samples](figures/samples.png)\n",
+            "The first knobs, from low to high:\n\n![traversals](figures/traversals.png)\n",
+        ]
+    lines += ["\n## What it cannot do\n", card.get("failures") or "It knows nothing but the pictures it was trained on."]
+    return "\n".join(lines) + "\n"

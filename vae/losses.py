@@ -1,0 +1,77 @@
+"""The negative evidence lower bound, in nats per picture: summed over pixels and channels, averaged over the batch only."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vae.errors import BadInput
+from vae.model import Posterior
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A batch's loss and its parts, each a scalar tensor in nats per picture; sigma is None for a bernoulli."""
+
+    loss: Tensor  # what is minimised: reconstruction + beta * kl, kl held up by free bits
+    reconstruction: Tensor  # -log p(x|z)
+    kl: Tensor  # KL(q(z|x) || N(0, I)), all of it, whatever beta and free bits say
+    unit_kl: Tensor  # (D,): the same for each unit
+    sigma: Tensor | None
+
+
+def bernoulli(logits: Tensor, x: Tensor) -> Tensor:
+    """(N, C, H, W) twice -> (N,): -log p(x|z) in nats when each value is the probability of a coin.
+
+    For grey values between 0 and 1 this is a cross-entropy, not the logarithm of a density: it compares models, but it
+    is no likelihood (Loaiza-Ganem and Cunningham 2019).
+    """
+    return F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(dim=(1, 2, 3))
+
+
+def gaussian(mean: Tensor, x: Tensor, sigma: Tensor) -> Tensor:
+    """(N, C, H, W) twice and a scalar -> (N,): -log N(x; mean, sigma^2) in nats, a density over values in [0, 1]."""
+    squared = (x - mean).square().sum(dim=(1, 2, 3))
+    pixels = math.prod(x.shape[1:])
+    return squared / (2 * sigma**2) + pixels * (sigma.log() + 0.5 * math.log(2 * math.pi))
+
+
+def optimal_sigma(mean: Tensor, x: Tensor, floor: float) -> Tensor:
+    """The sigma under which x is likeliest, a scalar: the root mean squared error, but not under the floor.
+
+    Rybkin, Daniilidis and Levine 2021, "Simple and Effective VAE Training with Calibrated Decoders", equation 5. The
+    floor is ours: drawn pictures can be copied almost without error, and sigma and the ELBO would run away.
+    """
+    return (x - mean).square().mean().sqrt().clamp_min(floor)
+
+
+def negative_elbo(
+    logits: Tensor,
+    x: Tensor,
+    posterior: Posterior,
+    *,
+    likelihood: str,
+    sigma_floor: float,
+    beta: float | Tensor = 1.0,
+    free_bits: float = 0.0,
+) -> Terms:
+    """What a training step minimises; logits and x are (N, C, H, W), x in [0, 1].
+
+    beta weighs the KL (Higgins et al. 2017). free_bits, in nats per unit, is what each unit may say at no cost (Kingma et
+    al. 2016). Raises BadInput for a negative or infinite beta or free_bits.
+    """
+    for name, value in {"beta": float(beta), "free_bits": float(free_bits)}.items():
+        if not (math.isfinite(value) and value >= 0):
+            raise BadInput(f"{name} is {value}; it must be 0 or more.")
+    if likelihood == "bernoulli":
+        sigma = None
+        reconstruction = bernoulli(logits, x).mean()
+    else:
+        mean = torch.sigmoid(logits)
+        sigma = optimal_sigma(mean.detach(), x, sigma_floor)  # at its optimum it has no gradient of its own
+        reconstruction = gaussian(mean, x, sigma).mean()
+    unit_kl = posterior.kl().mean(dim=0)  # (D,)
+    loss = reconstruction + beta * unit_kl.clamp_min(free_bits).sum()
+    return Terms(loss, reconstruction, unit_kl.sum(), unit_kl, sigma)

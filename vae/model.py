@@ -1,0 +1,241 @@
+"""The variational autoencoder (Kingma and Welling 2014): a picture to a few numbers and back.
+
+One latent vector per picture, so that each number changes the whole picture. A space-to-depth stem and a sub-pixel head
+(Shi et al. 2016) let all convolutions work on a small grid, which is what makes a CPU fast enough. GroupNorm keeps no
+statistics, so training and shipping draw the same pictures.
+"""
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from vae.errors import BadInput
+
+LIKELIHOODS = ("gaussian", "bernoulli")
+GROUPS = 8
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """The shape of a VAE. Every value is checked; BadInput names the one that is wrong.
+
+    size: the picture's side in pixels, 8 to 256. channels: 1 or 3. latent: how many numbers, 1 to 512.
+    widths: channels of each stage, finest first, multiples of 8; each stage after the first halves the grid.
+    stem: the side of the pixel block that becomes one cell of the first grid, 1, 2, 4 or 8.
+    likelihood: "gaussian" (one sigma shared by all pixels) or "bernoulli" (each value a coin: no density for grey values).
+    sigma_floor: the smallest sigma of a gaussian, 0.001 to 1, where pixels are in [0, 1].
+    """
+
+    size: int = 64
+    channels: int = 3
+    latent: int = 64
+    widths: tuple[int, ...] = (64, 128, 256)
+    stem: int = 4
+    likelihood: str = "gaussian"
+    sigma_floor: float = 0.05
+
+    def __post_init__(self):
+        if isinstance(self.widths, list):
+            object.__setattr__(self, "widths", tuple(self.widths))
+        whole = {"size": (8, 256), "latent": (1, 512), "channels": (1, 3), "stem": (1, 8)}
+        for name, (low, high) in whole.items():
+            value = getattr(self, name)
+            if not (type(value) is int and low <= value <= high):
+                raise BadInput(f"{name} is {value!r}; it must be a whole number from {low} to {high}.")
+        if self.channels == 2:
+            raise BadInput("channels is 2; it must be 1 (grey) or 3 (colour).")
+        if self.stem not in (1, 2, 4, 8):
+            raise BadInput(f"stem is {self.stem}; it must be 1, 2, 4 or 8.")
+        widths_fit = isinstance(self.widths, tuple) and 1 <= len(self.widths) <= 6
+        if not (widths_fit and all(type(w) is int and 8 <= w <= 1024 and w % GROUPS == 0 for w in self.widths)):
+            raise BadInput(f"widths is {self.widths!r}; it must be one to six multiples of {GROUPS} from 8 to 1024.")
+        if self.likelihood not in LIKELIHOODS:
+            raise BadInput(f"likelihood is {self.likelihood!r}; it must be one of {', '.join(LIKELIHOODS)}.")
+        if not (isinstance(self.sigma_floor, (int, float)) and 0.001 <= self.sigma_floor <= 1):
+            raise BadInput(f"sigma_floor is {self.sigma_floor!r}; it must be a number from 0.001 to 1.")
+
+    @property
+    def grid(self) -> int:
+        """The side of the coarsest grid; the picture is padded up to a whole number of its cells."""
+        return -(-self.size // self.cell)
+
+    @property
+    def cell(self) -> int:
+        """The side in pixels of a cell of the coarsest grid."""
+        return self.stem * 2 ** (len(self.widths) - 1)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "VAEConfig":
+        """From what config.json holds; every field must be there and no other."""
+        fields = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(values, dict) or set(values) != fields:
+            strange = sorted(set(values) ^ fields) if isinstance(values, dict) else [repr(values)[:40]]
+            raise BadInput(f"The model's config.json has missing or unknown entries: {', '.join(map(str, strange))}.")
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """q(z|x), a Gaussian with a variance of its own for each number; mean and logvar are (N, D)."""
+
+    mean: Tensor
+    logvar: Tensor
+
+    def mode(self) -> Tensor:
+        """(N, D): the likeliest latent."""
+        return self.mean
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """(N, D): one draw for each picture, differentiable in mean and logvar; the generator lives on the CPU."""
+        noise = torch.randn(self.mean.shape, generator=generator).to(self.mean.device)
+        return self.mean + noise * torch.exp(0.5 * self.logvar)
+
+    def kl(self) -> Tensor:
+        """(N, D): KL(q || N(0, 1)) of each unit in nats (Kingma and Welling 2014, appendix B)."""
+        return 0.5 * (self.mean.square() + self.logvar.exp() - 1 - self.logvar)
+
+
+class Refine(nn.Module):
+    """A residual convolution: x + conv(silu(norm(x))); shape unchanged."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm = nn.GroupNorm(GROUPS, width)
+        self.conv = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(F.silu(self.norm(x)))
+
+
+def _activate(width: int) -> list[nn.Module]:
+    return [nn.GroupNorm(GROUPS, width), nn.SiLU()]
+
+
+class Encoder(nn.Module):
+    """(N, C, S, S) in [0, 1], S a whole number of cells -> Posterior over (N, D)."""
+
+    def __init__(self, config: VAEConfig):
+        super().__init__()
+        first, *rest = config.widths
+        layers = [nn.PixelUnshuffle(config.stem), nn.Conv2d(config.channels * config.stem**2, first, 3, padding=1)]
+        for before, width in zip(config.widths, rest, strict=False):
+            layers += [*_activate(before), nn.Conv2d(before, width, 3, stride=2, padding=1)]
+        self.features = nn.Sequential(*layers, *_activate(config.widths[-1]), nn.Flatten())
+        self.head = nn.Linear(config.widths[-1] * config.grid**2, 2 * config.latent)
+
+    def forward(self, x: Tensor) -> Posterior:
+        mean, logvar = self.head(self.features(x)).float().chunk(2, dim=1)  # 2 x (N, D)
+        return Posterior(mean, logvar.clamp(-12, 6))  # a sigma from 0.0025 to 20: no overflow in exp, ever
+
+
+class Decoder(nn.Module):
+    """(N, D) -> (N, C, S, S): what a sigmoid turns into pixel values, S a whole number of cells."""
+
+    def __init__(self, config: VAEConfig):
+        super().__init__()
+        widths = config.widths[::-1]
+        layers: list[nn.Module] = [
+            nn.Linear(config.latent, widths[0] * config.grid**2),
+            nn.Unflatten(1, (widths[0], config.grid, config.grid)),
+            Refine(widths[0]),
+        ]
+        for before, width in zip(widths, widths[1:], strict=False):
+            # Shuffling first and convolving after costs a quarter of convolving to four times the channels.
+            layers += [*_activate(before), nn.PixelShuffle(2), nn.Conv2d(before // 4, width, 3, padding=1), Refine(width)]
+        layers += [*_activate(widths[-1]), nn.Conv2d(widths[-1], config.channels * config.stem**2, 3, padding=1)]
+        self.layers = nn.Sequential(*layers, nn.PixelShuffle(config.stem))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z)
+
+
+class VAE(nn.Module, PyTorchModelHubMixin, library_name="pytorch", tags=["vae", "variational-autoencoder"]):
+    """An encoder, a decoder and the noise level between a decoded picture and a real one.
+
+    Saved and loaded as the hub does it: save_pretrained(folder), from_pretrained(folder or hub id), push_to_hub(id).
+    Weights travel in safetensors as fp16 and compute as fp32; no pickle is ever opened. BadInput where a config has
+    missing or unknown entries, or weights do not match it to the letter.
+    """
+
+    sigma: Tensor
+
+    def __init__(self, config: VAEConfig):
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+        # Of a gaussian likelihood: estimated on the training pictures, stored with the weights, never under the floor.
+        self.register_buffer("sigma", torch.tensor(max(0.5, config.sigma_floor)))
+
+    @property
+    def device(self) -> torch.device:
+        return self.sigma.device
+
+    def encode(self, x: Tensor) -> Posterior:
+        """(N, C, H, W) in [0, 1] -> Posterior over latents (N, D)."""
+        spare = self.config.grid * self.config.cell - self.config.size
+        before = spare // 2
+        return self.encoder(F.pad(x, (before, spare - before, before, spare - before)) if spare else x)
+
+    def decode_logits(self, z: Tensor) -> Tensor:
+        """(N, D) -> (N, C, H, W): decode before its sigmoid, for losses that want it."""
+        size = self.config.size
+        before = (self.config.grid * self.config.cell - size) // 2
+        return self.decoder(z)[:, :, before : before + size, before : before + size]
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(N, D) -> (N, C, H, W) in [0, 1]: the mean picture of p(x|z)."""
+        return torch.sigmoid(self.decode_logits(z).float())
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        state = {name: tensor.detach().half().contiguous().cpu() for name, tensor in self.state_dict().items()}
+        safetensors.torch.save_file(state, save_directory / "model.safetensors", metadata={"format": "pt"})
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id, map_location="cpu", config=None, **download) -> "VAE":
+        # The mixin has read config.json by now, but drops entries that it does not know: read it again, strictly.
+        keys = ("revision", "cache_dir", "force_download", "local_files_only", "token")
+        options = {key: download.pop(key) for key in keys if key in download}
+        if download:
+            raise BadInput(f"from_pretrained does not take {', '.join(sorted(download))}.")
+
+        def find(name: str) -> str:
+            return os.path.join(model_id, name) if os.path.isdir(model_id) else hf_hub_download(model_id, name, **options)
+
+        try:
+            with open(find("config.json"), encoding="utf-8") as file:
+                model = cls(VAEConfig.from_dict(json.load(file)))
+            state = safetensors.torch.load_file(find("model.safetensors"))
+        except (OSError, SafetensorError, json.JSONDecodeError) as error:
+            raise BadInput(
+                f"{model_id} is no whole model: it needs a readable config.json and model.safetensors."
+            ) from error
+        wanted = {name: tensor.shape for name, tensor in model.state_dict().items()}
+        found = {name: tensor.shape for name, tensor in state.items()}
+        if wanted != found:
+            wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+            raise BadInput(f"The weights of {model_id} do not match its config.json: {wrong[0]} and {len(wrong) - 1} more.")
+        if not all(tensor.isfinite().all() for tensor in state.values()):
+            raise BadInput(f"The weights of {model_id} hold values that are no numbers.")
+        model.load_state_dict(state)
+        return model.to(map_location).eval()
+
+
+def to_tensor(pictures: np.ndarray | Tensor, device: torch.device | str = "cpu") -> Tensor:
+    """uint8 (N, H, W, C) -> float32 (N, C, H, W) in [0, 1] on the device, in channels_last order."""
+    return torch.as_tensor(pictures).to(device).permute(0, 3, 1, 2).float().div_(255)
+
+
+def to_pictures(x: Tensor) -> np.ndarray:
+    """(N, C, H, W) in [0, 1] -> uint8 (N, H, W, C), rounded to the nearest of 256 steps."""
+    return x.detach().mul(255).round_().clamp_(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()

@@ -1,0 +1,381 @@
+"""Training: a recipe and pictures in, a stream of Progress out.
+
+The set lives on the device as uint8; batches are cut, flipped and scaled there, so no worker process is needed. All
+randomness of step s comes from a generator seeded with (seed, s): a run that is stopped and resumed draws what it would
+have drawn, and on the same machine and thread count ends with the same weights.
+"""
+
+import copy
+import dataclasses
+import json
+import math
+import os
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from vae import device as devices
+from vae import images, latents
+from vae.errors import BadInput
+from vae.losses import negative_elbo
+from vae.model import VAE, VAEConfig, to_pictures, to_tensor
+
+CARD_FIELDS = ("title", "license", "about", "credit", "failures")
+SAVE_SECONDS = 60
+SNAPSHOT_STEPS = 200
+ROLLBACK = 0.3  # what the rate is multiplied with after a step that blew up
+MAX_ROLLBACKS = 6
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A recipe. Ends on exactly one of steps, epochs and minutes, the others being 0; every value is checked.
+
+    data: a set's name for data.load. framing: how pictures are brought to the model's form, for images.fit.
+    rate: the learning rate after the warm-up, falling to 0 along a cosine. kl_warmup: the share of the run over which
+    beta rises from 0. free_bits: nats per unit at no cost. ema: decay of the averaged weights, which are what ships.
+    flip: mirror half of the pictures. card: words for the model card: title, license, about, credit, failures.
+    """
+
+    data: str
+    framing: str = "square"
+    steps: int = 0
+    epochs: float = 0
+    minutes: float = 0
+    batch: int = 128
+    rate: float = 1e-3
+    warmup: float = 0.02
+    weight_decay: float = 1e-4
+    clip: float = 1000.0
+    beta: float = 1.0
+    kl_warmup: float = 0.1
+    free_bits: float = 0.0
+    ema: float = 0.999
+    flip: bool = False
+    seed: int = 0
+    model: VAEConfig = field(default_factory=VAEConfig)
+    card: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        limits = {
+            "steps": (0, 10**8), "epochs": (0, 10**5), "minutes": (0, 10**5), "batch": (1, 65536), "rate": (1e-7, 10),
+            "warmup": (0, 1), "weight_decay": (0, 10), "clip": (1e-6, 1e9), "beta": (0, 1000), "kl_warmup": (0, 1),
+            "free_bits": (0, 100), "ema": (0, 0.999999), "seed": (0, 2**31),
+        }  # fmt: skip
+        for name, (low, high) in limits.items():
+            value, kind = getattr(self, name), TrainConfig.__dataclass_fields__[name].type
+            if isinstance(value, bool) or not isinstance(value, (int,) if kind is int else (int, float)):
+                raise BadInput(f"{name} is {value!r}; it must be a {'whole ' if kind is int else ''}number.")
+            if not low <= value <= high:  # NaN is refused here as well
+                raise BadInput(f"{name} is {value}; it must be from {low} to {high}.")
+        if sum(value > 0 for value in (self.steps, self.epochs, self.minutes)) != 1:
+            raise BadInput("A recipe ends on exactly one of steps, epochs and minutes; set one of them above 0.")
+        if not (isinstance(self.data, str) and self.data):
+            raise BadInput(f"data is {self.data!r}; it must be the name of a set.")
+        if self.framing not in images.FRAMINGS:
+            raise BadInput(f"framing is {self.framing!r}; it must be one of {', '.join(images.FRAMINGS)}.")
+        if not isinstance(self.flip, bool):
+            raise BadInput(f"flip is {self.flip!r}; it must be true or false.")
+        strange = [key for key, words in self.card.items() if key not in CARD_FIELDS or not isinstance(words, str)]
+        if strange:
+            raise BadInput(f"card.{strange[0]} is not known; a card has texts for {', '.join(CARD_FIELDS)}.")
+
+    @classmethod
+    def from_toml(cls, text: str) -> "TrainConfig":
+        """From a recipe's text. BadInput for broken TOML and for every entry that is unknown or out of range."""
+        try:
+            values = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise BadInput(f"The recipe is no valid TOML: {error}.") from error
+        if "data" not in values:
+            raise BadInput("The recipe names no data; add a line such as data = \"digits\".")
+        model, card = values.pop("model", {}), values.pop("card", {})
+        if not (isinstance(model, dict) and isinstance(card, dict)):
+            raise BadInput("In a recipe [model] and [card] are tables.")
+        empty = cls(data="?", steps=1)
+        return dataclasses.replace(empty.override(**{"steps": 0, "minutes": 0, **values}, **model), card=card)
+
+    def override(self, **values) -> "TrainConfig":
+        """The same recipe with other values, by the names of its fields or its model's. An end replaces the end."""
+        model_fields = {f.name for f in dataclasses.fields(VAEConfig)}
+        own_fields = {f.name for f in dataclasses.fields(TrainConfig)} - {"model", "card"}
+        for name in values:
+            if name not in model_fields | own_fields:
+                raise BadInput(f"{name} is no entry of a recipe; those are {', '.join(sorted(own_fields | model_fields))}.")
+        ends = {"steps", "epochs", "minutes"}
+        if ends & {name for name, value in values.items() if value}:
+            values = {**dict.fromkeys(ends, 0), **values}
+        model = dataclasses.replace(self.model, **{k: v for k, v in values.items() if k in model_fields})
+        return dataclasses.replace(self, model=model, **{k: v for k, v in values.items() if k in own_fields})
+
+    def to_toml(self) -> str:
+        """The recipe as text that from_toml reads back to an equal recipe."""
+        values = dataclasses.asdict(self)
+        tables = {"": values, "model": values.pop("model"), "card": values.pop("card")}
+        blocks = []
+        for table, entries in tables.items():
+            lines = [f"[{table}]"] if table else []
+            # JSON's way to write texts, numbers, booleans and lists is also TOML's.
+            lines += [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in entries.items()]
+            blocks.append("\n".join(lines) + "\n")
+        return "\n".join(blocks)
+
+
+@dataclass
+class Progress:
+    """How far a run is. Losses are nats per picture, means over the steps since the last Progress."""
+
+    step: int
+    epoch: float
+    fraction: float  # of the run that is done, 0 to 1
+    reconstruction: float
+    kl: float
+    beta: float
+    pictures_per_second: float
+    seconds_left: float
+    unit_kl: np.ndarray  # (D,) nats
+    model: VAE  # the averaged weights, in eval mode; they go on changing while the run does
+    history: list[list[float]]  # [step, reconstruction, kl] of every Progress so far
+    seconds: float  # the run's time so far, over all its sittings
+    note: str = ""  # what the reader should know, such as a step back after a loss that was no number
+    made_again: np.ndarray | None = None  # uint8: the preview's pictures through the model, when due
+    dreamt: np.ndarray | None = None  # uint8: pictures from as many fixed latents, when due
+    done: bool = False  # the run is over; is_whole says whether it reached its end or was stopped
+    is_whole: bool = False
+
+
+class _Run:
+    """All that changes while a model learns, and how it is put down and taken up again."""
+
+    def __init__(self, config: TrainConfig, device: torch.device):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            model = VAE(config.model)
+        self.model = model.to(device, memory_format=torch.channels_last).train()
+        self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
+        self.parameters = list(self.model.parameters())
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=config.rate, betas=(0.9, 0.99), weight_decay=config.weight_decay,
+            fused=device.type in ("cpu", "cuda"),
+        )  # fmt: skip
+        for parameter in self.parameters:  # as the optimiser would on its first step; so that it can be restored before
+            self.optimizer.state[parameter] = {
+                "step": torch.zeros((), device=device if device.type == "cuda" else "cpu"),
+                "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+                "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+            }
+        self.step = 0
+        self.seconds = 0.0
+        self.rate_scale = 1.0
+        self.rollbacks = 0
+        self.history: list[list[float]] = []
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
+        tensors |= {f"average.{name}": t for name, t in self.average.state_dict().items()}
+        for i, parameter in enumerate(self.parameters):
+            tensors |= {f"adam.{i}.{name}": t for name, t in self.optimizer.state[parameter].items()}
+        return tensors
+
+    def capture(self) -> tuple[dict[str, Tensor], dict]:
+        tensors = {name: tensor.detach().clone() for name, tensor in self._tensors().items()}
+        return tensors, {"step": self.step, "history": list(self.history)}
+
+    def restore(self, state: tuple[dict[str, Tensor], dict]) -> None:
+        tensors, numbers = state
+        with torch.no_grad():
+            for name, tensor in self._tensors().items():
+                tensor.copy_(tensors[name])
+        self.step, self.history = numbers["step"], list(numbers["history"])
+
+    def save(self, path: Path, config: TrainConfig, count: int) -> None:
+        tensors, numbers = self.capture()
+        numbers |= {"seconds": self.seconds, "rate_scale": self.rate_scale, "rollbacks": self.rollbacks}
+        meta = {"numbers": json.dumps(numbers), "recipe": _essence(config), "count": str(count)}
+        data = safetensors.torch.save({name: t.contiguous().cpu() for name, t in tensors.items()}, meta)
+        with images.written_whole(path) as file:
+            file.write(data)
+
+    def load(self, path: Path, config: TrainConfig, count: int) -> None:
+        try:
+            with safe_open(path, "pt") as file:
+                meta = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+            numbers = json.loads(meta["numbers"])
+        except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+            raise BadInput(f"The run state {path} cannot be read; start again without resuming.") from error
+        if meta["recipe"] != _essence(config) or meta["count"] != str(count):
+            raise BadInput(f"The run state {path} belongs to another recipe or other pictures; give it the same ones.")
+        self.restore((tensors, numbers))
+        self.seconds, self.rate_scale = numbers["seconds"], numbers["rate_scale"]
+        self.rollbacks = numbers["rollbacks"]
+
+
+def train(
+    config: TrainConfig,
+    pictures: np.ndarray,
+    *,
+    preview: np.ndarray | None = None,
+    run_file: Path | None = None,
+    resume: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+    device: str | None = None,
+    precision: str | None = None,
+    report_seconds: float = 0.5,
+    preview_seconds: float = 2.0,
+) -> Iterator[Progress]:
+    """Trains on uint8 pictures (N, H, W, C) and yields Progress every report_seconds; the last has done=True.
+
+    preview: uint8 pictures to show through the model now and then. run_file: where the run's state is kept, every minute
+    and at the end, so that resume=True goes on from it. stop is asked before each step. A loss or gradient that is no
+    finite number sets the run back to its last good state with a smaller rate; BadInput when that does not help, or when
+    the pictures do not fit the recipe.
+    """
+    size, channels = config.model.size, config.model.channels
+    if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[1:] != (size, size, channels):
+        raise BadInput(f"Pictures are {pictures.dtype} {pictures.shape}; the recipe wants uint8 (N, {size}, {size}, {channels}).")
+    count = len(pictures)
+    if count < 2:
+        raise BadInput(f"There are {count} pictures to learn from; give at least two.")
+    target = devices.pick(device)
+    dtype = devices.precision(target, precision)
+    batch = min(config.batch, count)
+    per_epoch = count // batch
+    steps = config.steps or round(config.epochs * per_epoch)
+    run = _Run(config, target)
+    if resume and run_file is not None and run_file.exists():
+        run.load(run_file, config, count)
+    held = torch.as_tensor(pictures).to(target)  # (N, H, W, C) uint8
+    shown = None if preview is None else to_tensor(preview, target)
+    dreams = None if preview is None else latents.sample_normal(len(preview), config.model.latent, config.seed).to(target)
+
+    started = time.perf_counter() - run.seconds
+    reported = previewed = saved = time.perf_counter()
+    first_step = reported_step = run.step
+    good = run.capture()
+    sums = torch.zeros(4 + config.model.latent, device=target)
+    order_of, order = -1, None
+    note = ""
+    while True:
+        run.seconds = time.perf_counter() - started
+        fraction = run.step / steps if steps else run.seconds / (60 * config.minutes)
+        is_whole = fraction >= 1
+        over = is_whole or stop()
+        beta = config.beta * min(1.0, fraction / config.kl_warmup) if config.kl_warmup else config.beta
+        if not over:
+            epoch, place = divmod(run.step, per_epoch)
+            if epoch != order_of:
+                order_of, order = epoch, torch.randperm(count, generator=_noise(config.seed, -1 - epoch)).to(target)
+            rows = order[place * batch : (place + 1) * batch]
+            rate = config.rate * run.rate_scale * _schedule(fraction, config.warmup)
+            sums += _step(run, config, held[rows], beta, rate, dtype)
+            run.step += 1
+
+        now = time.perf_counter()
+        due = over or now - reported >= report_seconds
+        if not (due or run.step - good[1]["step"] >= SNAPSHOT_STEPS):
+            continue
+        if not sums.isfinite().all():
+            run.rollbacks += 1
+            if run.rollbacks > MAX_ROLLBACKS:
+                raise BadInput(f"The loss left all bounds {run.rollbacks} times; try a smaller rate than {config.rate}.")
+            run.restore(good)
+            run.rate_scale *= ROLLBACK
+            note = f"A loss was no number: back to step {run.step} with {run.rate_scale:.2g} of the rate."
+            sums.zero_()
+            reported_step = run.step
+            continue
+        if run.step - good[1]["step"] >= SNAPSHOT_STEPS:
+            good = run.capture()
+        if not due:
+            continue
+        taken = run.step - reported_step
+        means = (sums / max(taken, 1)).tolist()
+        if taken:
+            run.history.append([run.step, means[1], means[2]])
+        speed = taken * batch / max(now - reported, 1e-9)
+        pace = (run.seconds / run.step) if run.step > first_step else 0.0
+        progress = Progress(
+            step=run.step,
+            epoch=run.step / per_epoch,
+            fraction=min(fraction, 1.0),
+            reconstruction=means[1],
+            kl=means[2],
+            beta=beta,
+            pictures_per_second=speed,
+            seconds_left=max(0.0, pace * (steps - run.step) if steps else 60 * config.minutes - run.seconds),
+            unit_kl=np.array(means[4:]),
+            model=run.average,
+            history=run.history,
+            seconds=run.seconds,
+            note=note,
+            done=over,
+            is_whole=is_whole,
+        )
+        if shown is not None and (over or now - previewed >= preview_seconds):
+            with torch.inference_mode():
+                progress.made_again = to_pictures(run.average.decode(run.average.encode(shown).mode()))
+                progress.dreamt = to_pictures(run.average.decode(dreams))
+            previewed = time.perf_counter()
+        if run_file is not None and (over or now - saved >= SAVE_SECONDS):
+            run.save(run_file, config, count)
+            saved = time.perf_counter()
+        sums.zero_()
+        note = ""
+        yield progress
+        reported, reported_step = time.perf_counter(), run.step
+        if over:
+            return
+
+
+def _essence(config: TrainConfig) -> str:
+    """The part of a recipe that the weights hang on: the words for the card may change while a run rests."""
+    return dataclasses.replace(config, card={}).to_toml()
+
+
+def _noise(seed: int, step: int) -> torch.Generator:
+    """The generator of one step (0 and up) or of one epoch's order (-1 and down)."""
+    return devices.noise_generator((seed * 1_000_000_007 + 2 * abs(step) + (step < 0)) % 2**63)
+
+
+def _schedule(fraction: float, warmup: float) -> float:
+    """The share of the full rate: a straight rise over the warm-up, then half a cosine down to 0."""
+    if fraction < warmup:
+        return (fraction + 1e-3) / (warmup + 1e-3)
+    return 0.5 * (1 + math.cos(math.pi * (fraction - warmup) / max(1 - warmup, 1e-9)))
+
+
+def _step(run: _Run, config: TrainConfig, rows: Tensor, beta: float, rate: float, dtype: torch.dtype) -> Tensor:
+    """One update from rows (B, H, W, C) uint8 -> [loss, reconstruction, kl, gradient norm, kl of each unit]."""
+    generator = _noise(config.seed, run.step)
+    x = to_tensor(rows, rows.device)
+    if config.flip:
+        mirrored = torch.rand(len(x), generator=generator) < 0.5
+        x = torch.where(mirrored.to(x.device)[:, None, None, None], x.flip(3), x)
+    with torch.autocast(x.device.type, dtype=dtype, enabled=dtype != torch.float32):
+        posterior = run.model.encode(x)
+        logits = run.model.decode_logits(posterior.sample(generator))
+    terms = negative_elbo(
+        logits.float(), x, posterior, likelihood=config.model.likelihood, sigma_floor=config.model.sigma_floor,
+        beta=beta, free_bits=config.free_bits,
+    )  # fmt: skip
+    run.optimizer.zero_grad(set_to_none=True)
+    terms.loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(run.parameters, config.clip)
+    run.optimizer.param_groups[0]["lr"] = rate
+    run.optimizer.step()
+    with torch.no_grad():
+        decay = min(config.ema, (1 + run.step) / (10 + run.step))  # young averages follow closely
+        torch._foreach_lerp_(list(run.average.parameters()), run.parameters, 1 - decay)
+        if terms.sigma is not None:
+            run.model.sigma.copy_(terms.sigma)
+            run.average.sigma.lerp_(terms.sigma, 1 - decay)
+        return torch.cat([torch.stack([terms.loss, terms.reconstruction, terms.kl, norm]), terms.unit_kl]).detach()
