@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     added = verb(_train, "Train a model by a recipe and publish it as a checkpoint.",
-                 "train recipes/digits-minute.toml --out my/digits --minutes 2 --latent 8")  # fmt: skip
+                 "train checkpoints/digits/recipe.toml --out my/digits --minutes 2 --latent 8")  # fmt: skip
     added.add_argument("recipe", type=Path, metavar="RECIPE.toml")
     added.add_argument("--out", type=Path, required=True, metavar="DIR", help="the checkpoint's folder")
     added.add_argument("--data", metavar="ROOT_OR_ZIP", help="where the pictures are (default: $VAE_DATA)")
@@ -108,7 +108,7 @@ def _train(options: argparse.Namespace) -> None:
     try:
         text = options.recipe.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"The recipe {options.recipe} cannot be read; give a TOML file such as those in recipes/.") from error
+        raise BadInput(f"The recipe {options.recipe} cannot be read; give a TOML file such as checkpoints/digits/recipe.toml.") from error
     given = {name.removeprefix("recipe_"): value for name, value in vars(options).items() if name.startswith("recipe_")}
     config = TrainConfig.from_toml(text).override(**{name: value for name, value in given.items() if value is not None})
     out = options.out

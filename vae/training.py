@@ -262,6 +262,7 @@ def train(
     first_step = reported_step = run.step
     good = run.capture()
     sums = torch.zeros(4 + config.model.latent, device=target)
+    means = [0.0, *(run.history[-1][1:] if run.history else (0.0, 0.0)), 0.0] + [0.0] * config.model.latent
     order_of, order = -1, None
     note = ""
     while True:
@@ -298,8 +299,8 @@ def train(
         if not due:
             continue
         taken = run.step - reported_step
-        means = (sums / max(taken, 1)).tolist()
         if taken:
+            means = (sums / taken).tolist()
             run.history.append([run.step, means[1], means[2]])
         speed = taken * batch / max(now - reported, 1e-9)
         pace = (run.seconds / run.step) if run.step > first_step else 0.0

@@ -1,0 +1,254 @@
+"""Classifiers that read pictures: what the marks are made of. They belong to the benchmark, never to the product.
+
+Trained on real training pictures only, once, and kept in a cache outside the repository. Pictures come in as
+uint8 (N, H, W, C), as everywhere outside the model. Slight shifts, turns and blur while training make a reader answer
+"what is in the picture", not "is this picture as crisp as the training set".
+"""
+
+import csv
+import io
+import os
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torchvision import datasets
+from torchvision.transforms.v2 import functional as tv
+from tqdm import tqdm
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "latent-playground" / "readers"
+HELD_OUT = 0.1  # of the avatars, the first by file name
+
+HAIR_COLOURS = ("black", "brown", "auburn", "red", "blond", "silver", "pink")
+# head -> what it tells apart. Sunglasses are their own answer: the set's column `glasses` is 0 for them.
+AVATAR_HEADS = {
+    "glasses": ("none", "glasses", "sunglasses"),
+    "beard": ("no", "yes"),
+    "hat": ("no", "yes"),
+    "hair_color": HAIR_COLOURS,
+}
+UNKNOWN = -1  # hair colour where no hair shows
+
+
+def block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )
+
+
+class DigitReader(nn.Module):
+    """(N, 1, 28, 28) in [0, 1] -> logits (N, 10)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.PixelUnshuffle(2),  # (N, 4, 14, 14)
+            block(4, 32),
+            block(32, 48),
+            nn.MaxPool2d(2),  # (N, 48, 7, 7)
+            block(48, 96),
+            block(96, 96),
+            nn.Flatten(),
+            nn.Dropout(0.3),
+            nn.Linear(96 * 49, 10),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+class AvatarReader(nn.Module):
+    """(N, 3, 64, 64) in [0, 1] -> logits of AVATAR_HEADS' answers, side by side (N, 14).
+
+    Neighbouring hair colours differ by a shade, so the reader also looks straight at the pixels of a few places that it
+    chooses: attention over 16 x 16 cells of 4 x 4 pixels.
+    """
+
+    def __init__(self, looks: int = 6) -> None:
+        super().__init__()
+        self.cells = nn.PixelUnshuffle(4)  # (N, 48, 16, 16)
+        self.near = block(48, 64)
+        self.far = nn.Sequential(block(64, 96, 2), block(96, 96))  # (N, 96, 8, 8)
+        self.where = nn.Conv2d(64 + 96, looks, 1)
+        self.whole = nn.Sequential(
+            block(96, 48), nn.Flatten(), nn.Dropout(0.2), nn.Linear(48 * 64, 192), nn.ReLU(inplace=True)
+        )
+        self.answers = nn.Sequential(
+            nn.Linear(192 + looks * 48, 192),
+            nn.ReLU(inplace=True),
+            nn.Linear(192, sum(map(len, AVATAR_HEADS.values()))),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        cells = self.cells(x)
+        near = self.near(cells)
+        far = self.far(near)
+        where = self.where(torch.cat([near, F.interpolate(far, scale_factor=2)], 1)).flatten(2).softmax(2)
+        seen = torch.einsum("nlp,ncp->nlc", where, cells.flatten(2)).flatten(1)  # (N, looks * 48)
+        return self.answers(torch.cat([self.whole(far), seen], 1))
+
+
+def avatar_losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """(N, 14), (N, heads) -> the sum over heads of the mean cross-entropy where the label is known."""
+    parts = logits.split([len(v) for v in AVATAR_HEADS.values()], dim=1)
+    return sum(F.cross_entropy(p, labels[:, i], ignore_index=UNKNOWN) for i, p in enumerate(parts))
+
+
+def digits(root: Path, train: bool) -> tuple[np.ndarray, np.ndarray]:
+    """-> MNIST's pictures uint8 (N, 28, 28, 1) and labels (N,), straight from torchvision's layout."""
+    data = datasets.MNIST(str(root), train=train, download=False)
+    return data.data.numpy()[..., None], data.targets.numpy()
+
+
+def avatars(archive: Path, train: bool) -> tuple[np.ndarray, np.ndarray]:
+    """-> the set's pictures uint8 (N, 64, 64, 3) and labels (N, heads) in AVATAR_HEADS' order, held-out part or the rest."""
+    with zipfile.ZipFile(archive) as files:
+        rows = sorted(
+            csv.DictReader(io.TextIOWrapper(files.open("attributes.csv"), "utf-8")), key=lambda r: r["file"]
+        )
+        cut = int(len(rows) * HELD_OUT)
+        rows = rows[cut:] if train else rows[:cut]
+        pictures = np.stack([np.asarray(Image.open(files.open(r["file"])).convert("RGB")) for r in rows])
+    return pictures, np.array([avatar_labels(r) for r in rows])
+
+
+def avatar_labels(row: dict[str, str]) -> list[int]:
+    return [
+        1 if row["glasses"] == "1" else 2 if row["sunglasses"] == "1" else 0,
+        int(row["beard"]),
+        int(row["hat"]),
+        HAIR_COLOURS.index(row["hair_color"]) if row["hair_visible"] == "1" else UNKNOWN,
+    ]
+
+
+def jitter(x: Tensor, generator: torch.Generator, turn: float, shift: float, flip: bool) -> Tensor:
+    """(N, C, H, W) -> the same pictures, each turned up to `turn` degrees, shifted and scaled a little; half of them blurred."""
+    n = len(x)
+    angle, scale, dx, dy = (torch.rand(4, n, generator=generator) * 2 - 1) * torch.tensor(
+        [[np.deg2rad(turn)], [0.08], [shift], [shift]], dtype=torch.float32
+    )
+    mirror = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0) if flip else torch.ones(n)
+    cos, sin = torch.cos(angle) * (1 + scale), torch.sin(angle) * (1 + scale)
+    theta = torch.stack(
+        [torch.stack([cos * mirror, -sin, dx], 1), torch.stack([sin * mirror, cos, dy], 1)], 1
+    )
+    x = F.grid_sample(
+        x, F.affine_grid(theta, list(x.shape), False), padding_mode="border", align_corners=False
+    )
+    sharp = (torch.rand(n, generator=generator) < 0.5).view(n, 1, 1, 1)
+    return torch.where(sharp, x, tv.gaussian_blur(x, [5, 5], [0.8, 0.8]))
+
+
+def fit(
+    net: nn.Module,
+    pictures: np.ndarray,
+    labels: np.ndarray,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    *,
+    name: str,
+    epochs: int,
+    turn: float,
+    shift: float,
+    flip: bool,
+    batch: int = 128,
+    rate: float = 4e-3,
+) -> nn.Module:
+    """Trains the reader: AdamW, one cycle of the rate, the same every time on one machine and thread count."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()  # (N, C, H, W) uint8
+    y = torch.from_numpy(labels).long()
+    steps = epochs * (len(x) // batch)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.2)
+    net.train().to(memory_format=torch.channels_last)
+    began = time.perf_counter()
+    bar = tqdm(total=steps, desc=f"training the reader of {name}", unit="step", mininterval=5)
+    for _ in range(epochs):
+        order = torch.randperm(len(x), generator=generator)
+        for chosen in order[: len(x) // batch * batch].split(batch):
+            seen = jitter(x[chosen].float() / 255, generator, turn, shift, flip)
+            value = loss(net(seen.contiguous(memory_format=torch.channels_last)), y[chosen])
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+            schedule.step()
+            bar.update()
+    bar.close()
+    print(f"reader of {name}: {epochs} epochs, {steps} steps, {time.perf_counter() - began:.0f} s")
+    return net.eval()
+
+
+def cached(name: str, net: nn.Module, train: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    """-> the reader with the weights of an earlier run, or trained now and kept (written beside, then renamed)."""
+    path = CACHE / f"{name}.safetensors"
+    if path.exists():
+        net.load_state_dict(load_file(path))
+        return net.eval()
+    torch.manual_seed(0)
+    net = train(type(net)())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.contiguous() for k, v in net.state_dict().items()}, path.with_suffix(".part"))
+    path.with_suffix(".part").replace(path)
+    return net
+
+
+def digit_reader(root: Path) -> nn.Module:
+    def train(net: nn.Module) -> nn.Module:
+        return fit(
+            net,
+            *digits(root, True),
+            F.cross_entropy,
+            name="digits",
+            epochs=8,
+            turn=10,
+            shift=0.12,
+            flip=False,
+        )
+
+    return cached("digits", DigitReader(), train)
+
+
+def avatar_reader(archive: Path) -> nn.Module:
+    def train(net: nn.Module) -> nn.Module:
+        return fit(
+            net,
+            *avatars(archive, True),
+            avatar_losses,
+            name="avatars",
+            epochs=10,
+            turn=4,
+            shift=0.04,
+            flip=True,
+        )
+
+    return cached("avatars", AvatarReader(), train)
+
+
+@torch.inference_mode()
+def logits(net: nn.Module, pictures: np.ndarray, batch: int = 500) -> Tensor:
+    """uint8 (N, H, W, C) -> (N, outputs)."""
+    parts = torch.from_numpy(pictures).permute(0, 3, 1, 2).split(batch)
+    return torch.cat([net((p.float() / 255).contiguous(memory_format=torch.channels_last)) for p in parts])
+
+
+def read_digits(pictures: np.ndarray, root: Path) -> np.ndarray:
+    """uint8 (N, 28, 28, 1) -> probabilities (N, 10)."""
+    return logits(digit_reader(root), pictures).softmax(1).numpy()
+
+
+def read_avatars(pictures: np.ndarray, archive: Path) -> dict[str, np.ndarray]:
+    """uint8 (N, 64, 64, 3) -> for each of AVATAR_HEADS probabilities (N, answers)."""
+    out = logits(avatar_reader(archive), pictures).split([len(v) for v in AVATAR_HEADS.values()], dim=1)
+    return {head: part.softmax(1).numpy() for head, part in zip(AVATAR_HEADS, out, strict=True)}
+
+
+def balanced_accuracy(labels: np.ndarray, answers: np.ndarray) -> float:
+    """(N,), (N,) -> the mean over labels of the share read rightly; unknown labels are left out."""
+    return float(np.mean([(answers[labels == k] == k).mean() for k in np.unique(labels[labels != UNKNOWN])]))

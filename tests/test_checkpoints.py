@@ -1,0 +1,142 @@
+"""A checkpoint appears whole or not at all, and a damaged one is answered with a sentence."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from vae import checkpoints, evaluation
+from vae.data import Pictures
+from vae.errors import BadInput
+from vae.model import VAE, VAEConfig
+from vae.training import TrainConfig
+
+CONFIG = TrainConfig(
+    data="squares", steps=1, model=VAEConfig(size=8, channels=3, latent=3, widths=(8,), stem=2), card={"title": "Squares"}
+)
+
+
+def squares(count: int) -> Pictures:
+    colours = np.random.default_rng(count).integers(0, 256, (count, 1, 1, 3))
+    images = np.broadcast_to(colours, (count, 8, 8, 3)).astype(np.uint8)
+    return Pictures(images, [f"{i}.png" for i in range(count)])
+
+
+def publish(folder):
+    torch.manual_seed(0)
+    return evaluation.publish(
+        folder, VAE(CONFIG.model).eval(), squares(400), squares(60), CONFIG.to_toml(), [[1, 2.0, 3.0]], figures=False
+    )
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoints") / "squares"
+    publish(folder)
+    return folder
+
+
+@pytest.fixture
+def copy(published, tmp_path):
+    return shutil.copytree(published, tmp_path / "copy")
+
+
+def test_what_is_published_can_be_loaded_by_name_and_by_folder(published, monkeypatch):
+    monkeypatch.setenv("VAE_CHECKPOINTS", str(published.parent))
+    assert checkpoints.names() == ["squares"]
+    by_name, by_folder = checkpoints.load("squares"), checkpoints.load(published)
+    z = torch.randn(5, 3)
+    assert np.array_equal(by_name.decode(z), by_folder.decode(z))
+    assert by_name.title == "Squares"
+    assert by_name.card.startswith("---\n")
+    assert {path.name for path in published.parent.iterdir()} == {"squares"}  # nothing left beside it
+
+
+def test_what_is_measured_is_what_ships(published, tmp_path):
+    numbers = publish(tmp_path / "again")
+    again = checkpoints.load(tmp_path / "again")
+    assert evaluation.evaluate(again.model, squares(60).images) == numbers
+
+
+def test_publishing_replaces_a_checkpoint_but_nothing_else(copy, tmp_path):
+    publish(copy)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "diary.txt").write_text("dear diary")
+    with pytest.raises(BadInput, match="something else"):
+        publish(tmp_path / "mine")
+    assert (tmp_path / "mine" / "diary.txt").read_text() == "dear diary"
+
+
+def test_a_failure_half_way_leaves_the_old_one(copy, tmp_path):
+    before = (copy / "model.safetensors").read_bytes()
+
+    def fill(beside):
+        (beside / "config.json").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(BadInput, match="No space left"):
+        checkpoints.publish(copy, fill)
+    assert (copy / "model.safetensors").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["copy"]
+
+
+def test_encode_and_decode_check_what_they_are_given(published):
+    checkpoint = checkpoints.load(published)
+    assert checkpoint.decode([[1e9, -1e9, 0.0]]).shape == (1, 8, 8, 3)
+    far, bound = checkpoint.decode([[1e9, 0, 0]]), checkpoint.decode([[checkpoints.BOUND, 0, 0]])
+    assert np.array_equal(far, bound)
+    for bad in ([[1.0, 2.0]], [1.0, 2.0, 3.0], [[1.0, 2.0, float("nan")]], [["a", "b", "c"]], "abc", [[None] * 3], {}):
+        with pytest.raises(BadInput):
+            checkpoint.decode(bad)
+    with pytest.raises(BadInput, match="Pictures"):
+        checkpoint.encode(np.zeros((1, 9, 9, 3), np.uint8))
+    assert checkpoint.prepare(np.zeros((40, 90, 3), np.uint8)).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("source", ["nothing", "../x", "a/b/c", "", ".", "no/such-repo-here"])
+def test_unknown_checkpoints_are_named(source, monkeypatch, tmp_path):
+    monkeypatch.setenv("VAE_CHECKPOINTS", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput):
+        checkpoints.load(source)
+
+
+@pytest.mark.parametrize("file", checkpoints.FILES)
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\xfe\x00", b'{"a": 1}', b"[]"])
+def test_each_damaged_file_is_answered_with_a_sentence(copy, file, content):
+    if content is None:
+        (copy / file).unlink()
+    else:
+        (copy / file).write_bytes(content)
+    with pytest.raises(BadInput):
+        checkpoints.load(copy)
+
+
+def test_an_atlas_of_another_model_is_refused(copy):
+    path = copy / "config.json"
+    config = json.loads(path.read_text())
+    VAE(VAEConfig(**{**config, "latent": 4})).save_pretrained(copy)
+    with pytest.raises(BadInput, match="atlas"):
+        checkpoints.load(copy)
+    tensors = safetensors.torch.load_file(copy / "model.safetensors")
+    assert tensors["encoder.head.bias"].shape == (8,)
+
+
+def test_evaluation_is_the_closed_form_on_a_model_that_ignores_its_pictures(published):
+    model = checkpoints.load(published).model
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.encoder.head.bias[:3] = 2.0  # mean 2, variance 1: KL = 2 nats a unit
+        model.sigma.fill_(0.5)
+    numbers = evaluation.evaluate(model, np.full((7, 8, 8, 3), 255, np.uint8))
+    assert numbers["kl"] == pytest.approx(6.0)
+    assert numbers["rmse"] == pytest.approx(0.5)  # it draws mid-grey
+    expected = -192 * torch.distributions.Normal(0.5, 0.5).log_prob(torch.tensor(1.0)).item()
+    assert numbers["reconstruction"] == pytest.approx(expected, rel=1e-5)
+    assert numbers["elbo"] == pytest.approx(-expected - 6.0, rel=1e-5)
+    assert numbers["active_units"] == 3

@@ -1,0 +1,143 @@
+"""Sets, folders and zips: what comes out is what lay there, in order, and nothing else gets in."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vae import data
+from vae.errors import BadInput
+
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+FORM = {"size": 8, "channels": 3}
+
+
+def png(colour=RED, side=16) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (side, side), colour).save(out, "PNG")
+    return out.getvalue()
+
+
+def make_zip(path, **entries):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_embedded_digits_need_no_network(tmp_path):
+    train = data.load("digits-small", tmp_path, size=28, channels=1)
+    held = data.load("digits-small", tmp_path, size=28, channels=1, part="heldout")
+    assert train.images.shape == (9000, 28, 28, 1)
+    assert held.images.shape == (1000, 28, 28, 1)
+    assert set(train.attributes["label"]) == set("0123456789")
+    # Digits are bright strokes on black, and no two sets of ten thousand are alike in their mean.
+    assert 0.12 < train.images.mean() / 255 < 0.14
+
+
+def test_zip_and_folder_give_the_same_pictures_in_order_of_their_names(tmp_path):
+    entries = {"b.png": png(BLUE), "a/c.png": png(RED), "notes.txt": "no picture", "__MACOSX/a.png": "junk"}
+    archive = make_zip(tmp_path / "set.zip", **entries)
+    with zipfile.ZipFile(archive) as opened:
+        opened.extractall(tmp_path / "set", members=["b.png", "a/c.png", "notes.txt"])
+    for source in (archive, tmp_path / "set"):
+        pictures = data.from_files(source, **FORM)
+        assert pictures.names == ["a/c.png", "b.png"]
+        assert pictures.images.shape == (2, 8, 8, 3)
+        assert tuple(pictures.images[0, 0, 0]) == RED
+        assert tuple(pictures.images[1, 0, 0]) == BLUE
+        assert pictures.attributes is None
+
+
+def test_attributes_follow_their_pictures(tmp_path):
+    table = "file,glasses,hair\nb.png,1,red\na.png,0.5,none\n"
+    pictures = data.from_files(
+        make_zip(tmp_path / "set.zip", **{"a.png": png(), "b.png": png(), "attributes.csv": table}), **FORM
+    )
+    assert pictures.attributes["glasses"].tolist() == [0.5, 1.0]
+    assert pictures.attributes["hair"].tolist() == ["none", "red"]
+
+
+def test_a_picture_without_a_row_is_named(tmp_path):
+    archive = make_zip(tmp_path / "set.zip", **{"a.png": png(), "attributes.csv": "file,x\nz.png,1\n"})
+    with pytest.raises(BadInput, match=r"a\.png"):
+        data.from_files(archive, **FORM)
+
+
+def test_the_first_tenth_by_name_is_held_out(tmp_path):
+    for i in range(20):
+        (tmp_path / f"{i:02}.png").write_bytes(png((i, i, i)))
+    held = data.load("mine", tmp_path, **FORM, part="heldout")
+    train = data.load("mine", tmp_path, **FORM)
+    assert held.names == ["00.png", "01.png"]
+    assert train.names == [f"{i:02}.png" for i in range(2, 20)]
+    assert np.array_equal(train.images[:, 0, 0, 0], np.arange(2, 20))
+
+
+def test_a_set_is_found_by_its_name_in_the_root(tmp_path):
+    make_zip(tmp_path / "mine.zip", **{f"{i}.png": png() for i in range(3)})
+    assert len(data.load("mine", tmp_path, **FORM)) == 2
+    assert len(data.load("anything", tmp_path / "mine.zip", **FORM)) == 2
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ({"readme.txt": "hello"}, "no pictures"),
+        ({}, "no pictures"),
+        ({"../a.png": png()}, "climbs out"),
+        ({"/etc/a.png": png()}, "climbs out"),
+        ({"x\\..\\..\\a.png": png()}, "climbs out"),
+        ({"C:/a.png": png()}, "climbs out"),
+        ({"a.png": b"\0" * 20_000_000}, "too much"),
+        ({"a.png": png()[:45]}, r"a\.png"),
+        ({"a.png": "words"}, r"a\.png"),
+    ],
+)
+def test_zips_are_refused_with_a_sentence(tmp_path, entries, words):
+    with pytest.raises(BadInput, match=words):
+        data.from_files(make_zip(tmp_path / "bad.zip", **entries), **FORM)
+
+
+def test_damaged_zips_are_refused(tmp_path):
+    whole = make_zip(tmp_path / "whole.zip", **{"a.png": png(side=300)}).read_bytes()
+    for name, content in {"cut": whole[:100], "text": b"hello", "empty": b""}.items():
+        path = tmp_path / f"{name}.zip"
+        path.write_bytes(content)
+        with pytest.raises(BadInput, match="no zip"):
+            data.from_files(path, **FORM)
+    flipped = bytearray(whole)
+    flipped[60] ^= 0xFF
+    (tmp_path / "flipped.zip").write_bytes(flipped)
+    with pytest.raises(BadInput, match="damaged"):
+        data.from_files(tmp_path / "flipped.zip", **FORM)
+
+
+def test_a_locked_zip_is_refused(tmp_path):
+    path = make_zip(tmp_path / "locked.zip", **{"a.png": png()})
+    content = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        content[content.find(signature) + offset] |= 1
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match="password"):
+        data.from_files(path, **FORM)
+
+
+def test_too_many_pictures_are_refused_before_any_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "MAX_PICTURES", 3)
+    archive = make_zip(tmp_path / "many.zip", **{f"{i}.png": b"never read" for i in range(4)})
+    with pytest.raises(BadInput, match="4 pictures; 3"):
+        data.from_files(archive, **FORM)
+
+
+def test_missing_and_empty_places_are_named(tmp_path):
+    with pytest.raises(BadInput, match="nothing at"):
+        data.from_files(tmp_path / "gone.zip", **FORM)
+    with pytest.raises(BadInput, match="no pictures"):
+        data.from_files(tmp_path, **FORM)
+    with pytest.raises(BadInput, match="No pictures at"):
+        data.load("mine", tmp_path, **FORM)
+    with pytest.raises(BadInput, match="part"):
+        data.load("digits-small", size=28, channels=1, part="test")

@@ -1,0 +1,163 @@
+"""The house's own rules: who imports whom, what the README promises, no large file."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vae import cli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+# Inside vae, imports run only down this list.
+ORDER = (
+    "cli", "training", "evaluation", "checkpoints", "atlas", "data", "losses", "latents", "model", "images", "device", "errors",
+)  # fmt: skip
+# Modules that each layer must not know.
+FORBIDDEN = {"vae": {"gradio", "ui", "app", "tests"}, "ui": {"app", "tests"}}
+IGNORED = {
+    ".git",
+    ".venv",
+    "node_modules",
+    "__pycache__",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".mypy_cache",
+    ".hypothesis",
+}
+LARGEST = 10 * 2**20  # what hosts of git refuse
+
+
+def imports(path: Path) -> set[str]:
+    """-> every module that the file imports, anywhere in it, by its full name; `from vae import x` counts as vae.x."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: a relative import; write the full name"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return found
+
+
+def sources(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("layer", FORBIDDEN)
+def test_arrows_between_the_layers_go_one_way(layer):
+    assert sources(layer)
+    for path in sources(layer):
+        known = {name.split(".")[0] for name in imports(path)}
+        assert not known & FORBIDDEN[layer], (
+            f"{path.relative_to(ROOT)} must not import {known & FORBIDDEN[layer]}"
+        )
+
+
+def test_arrows_inside_vae_go_down_the_list():
+    for path in sources("vae"):
+        if path.stem in ("__init__", "__main__"):
+            continue
+        assert path.stem in ORDER, f"vae/{path.name} is not in the house's list: give it a place"
+        below = set(ORDER[ORDER.index(path.stem) + 1 :])
+        used = {name.split(".")[1] for name in imports(path) if name.startswith("vae.")}
+        assert used <= below, f"vae/{path.name} imports {used - below}, which stands above it"
+
+
+def test_the_app_only_builds_and_launches_the_page():
+    known = {name.split(".")[0] for name in imports(ROOT / "app.py")}
+    assert "ui" in known
+    assert "torch" not in known
+
+
+def test_ui_leaves_tensors_to_vae():
+    for path in sources("ui"):
+        assert not {"sklearn", "scipy"} & {name.split(".")[0] for name in imports(path)}, path.name
+        used = re.findall(r"\btorch\.(\w+)", path.read_text(encoding="utf-8"))
+        assert set(used) <= {"set_num_threads"}, f"{path.name} does tensor maths: torch.{used[0]}"
+
+
+def test_the_readme_prints_the_tree_in_the_order_of_the_arrows():
+    tree = README.split("## The tree", 1)[1]
+    lines = [
+        line.split(".py")[0].strip() for line in tree.splitlines() if line.startswith("  ") and ".py " in line
+    ]
+    assert tuple(lines) == ORDER
+
+
+def test_the_readme_has_exactly_two_set_up_commands():
+    commands = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
+    assert len(commands) == 2
+    start, test = commands
+    assert start.endswith("app.py")
+    assert test.endswith("-m pytest")
+    for name in re.findall(r"-r (\S+)", " ".join(commands)):
+        assert (ROOT / name).is_file()
+
+
+def test_spaces_front_matter_names_what_is_there():
+    front = dict(line.split(": ", 1) for line in README.split("---")[1].strip().splitlines())
+    assert (ROOT / front["app_file"]).is_file()
+    assert front["python_version"] == '"3.12"'
+    asked = re.search(r"^gradio>=(\S+),<(\d+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    assert front["sdk_version"].startswith(asked.group(1))
+
+
+def examples() -> list[list[str]]:
+    """The README's example lines of the command line, each as its words."""
+    return [line.split() for line in re.findall(r"^python -m vae (.+)$", README, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("verb", sorted({words[0] for words in examples()}))
+def test_the_command_line_knows_what_the_readme_shows(verb, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main([verb, "--help"])
+    assert ended.value.code == 0
+    known = set(re.findall(r"--[\w-]+", capsys.readouterr().out))
+    shown = {word for words in examples() if words[0] == verb for word in words if word.startswith("--")}
+    assert shown <= known, f"`python -m vae {verb} --help` does not know {shown - known}"
+    for recipe in (word for words in examples() for word in words if word.endswith(".toml")):
+        assert (ROOT / recipe).is_file(), recipe
+
+
+def test_the_command_line_starts_as_the_readme_says():
+    done = subprocess.run(
+        [sys.executable, "-m", "vae", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_readmes_python_runs(tmp_path, monkeypatch):
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    assert {path.name for path in tmp_path.iterdir()} == {"film.gif", "glasses.png"}
+
+
+def test_requirements_of_the_library_and_of_the_app_agree():
+    app = {re.split(r"[<>=]", line)[0]: line.split()[0] for line in _lines("requirements.txt")}
+    project = re.search(
+        r"^dependencies = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.MULTILINE | re.DOTALL
+    )
+    for line in re.findall(r'"(.+?)"', project.group(1)):
+        assert app[re.split(r"[<>=]", line)[0]] == line
+
+
+def test_every_requirement_has_a_reason():
+    for name in ("requirements.txt", "tests/requirements.txt", "tests/bench/requirements.txt"):
+        assert all(re.search(r"\s#\s\S+", line) for line in _lines(name) if not line.startswith("-r")), name
+
+
+def _lines(name: str) -> list[str]:
+    return [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith("#")]
+
+
+def test_no_file_is_larger_than_hosts_take():
+    for path in ROOT.rglob("*"):
+        if not IGNORED & set(path.relative_to(ROOT).parts) and path.is_file():
+            assert path.stat().st_size < LARGEST, (
+                f"{path.relative_to(ROOT)} has {path.stat().st_size:,} bytes"
+            )

@@ -1,0 +1,167 @@
+"""The model against closed forms, round trips through its saved form, and what a damaged form is answered with."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from torch.distributions import Normal, kl_divergence
+
+from vae.errors import BadInput
+from vae.model import VAE, Posterior, VAEConfig, to_pictures, to_tensor
+
+SMALL = VAEConfig(size=12, channels=3, latent=5, widths=(8, 16), stem=2)
+
+
+@pytest.fixture
+def model() -> VAE:
+    torch.manual_seed(0)
+    return VAE(SMALL).eval()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        SMALL,
+        VAEConfig(
+            size=28, channels=1, latent=3, widths=(8, 16), stem=4, likelihood="bernoulli"
+        ),  # 28 is padded to 32
+        VAEConfig(size=8, channels=1, latent=1, widths=(8,), stem=1),
+    ],
+)
+def test_shapes_and_range(config):
+    vae = VAE(config)
+    x = torch.rand(2, config.channels, config.size, config.size)
+    posterior = vae.encode(x)
+    again = vae.decode(posterior.mode())
+    assert posterior.mean.shape == posterior.logvar.shape == (2, config.latent)
+    assert again.shape == x.shape
+    assert again.min() >= 0
+    assert again.max() <= 1
+
+
+def test_kl_is_torchs():
+    mean, logvar = torch.randn(2, 100, 7, generator=torch.Generator().manual_seed(1))
+    expected = kl_divergence(Normal(mean, (0.5 * logvar).exp()), Normal(0.0, 1.0))
+    torch.testing.assert_close(Posterior(mean, logvar).kl(), expected)
+
+
+def test_posterior_samples_have_its_moments_and_follow_the_seed():
+    posterior = Posterior(torch.full((20_000, 1), 2.0), torch.full((20_000, 1), -1.0))
+    z = posterior.sample(torch.Generator().manual_seed(3))
+    assert z.mean().item() == pytest.approx(2.0, abs=0.02)
+    assert z.var().item() == pytest.approx(np.exp(-1), rel=0.03)
+    assert torch.equal(z, posterior.sample(torch.Generator().manual_seed(3)))
+
+
+def test_train_and_eval_mode_draw_the_same_pictures(model):
+    x = torch.rand(3, 3, 12, 12)
+    assert torch.equal(model.eval().encode(x).mean, model.train().encode(x).mean)
+    z = torch.randn(3, 5)
+    assert torch.equal(model.eval().decode(z), model.train().decode(z))
+
+
+def test_pictures_survive_the_way_into_the_model_and_back():
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 6, 5, 3), dtype=np.uint8)
+    assert np.array_equal(to_pictures(to_tensor(pictures)), pictures)
+
+
+def test_saved_and_loaded_is_the_same_in_half_precision(model, tmp_path):
+    model.save_pretrained(tmp_path / "model")
+    loaded = VAE.from_pretrained(tmp_path / "model")
+    assert loaded.config == model.config
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor.half().float()), name
+    assert not loaded.training
+    loaded.save_pretrained(tmp_path / "again")
+    first, second = ((tmp_path / folder / "model.safetensors").read_bytes() for folder in ("model", "again"))
+    assert first == second
+
+
+@pytest.fixture
+def saved(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    return tmp_path
+
+
+def _rewrite_config(folder, **changes):
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_unknown_config_key_is_refused(saved):
+    _rewrite_config(saved, colour="red")
+    with pytest.raises(BadInput, match="colour"):
+        VAE.from_pretrained(saved)
+
+
+def test_missing_config_key_is_refused(saved):
+    config = json.loads((saved / "config.json").read_text())
+    del config["stem"]
+    (saved / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BadInput, match="stem"):
+        VAE.from_pretrained(saved)
+
+
+@pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
+def test_missing_file_is_refused(saved, missing):
+    (saved / missing).unlink()
+    with pytest.raises(BadInput, match="no whole model"):
+        VAE.from_pretrained(saved)
+
+
+def test_weights_of_another_shape_are_refused(saved):
+    _rewrite_config(saved, latent=6)
+    with pytest.raises(BadInput, match="do not match"):
+        VAE.from_pretrained(saved)
+
+
+def test_more_or_fewer_weights_are_refused(saved):
+    path = saved / "model.safetensors"
+    state = safetensors.torch.load_file(path)
+    safetensors.torch.save_file({**state, "extra": torch.zeros(1)}, path)
+    with pytest.raises(BadInput, match="extra"):
+        VAE.from_pretrained(saved)
+    del state["sigma"]
+    safetensors.torch.save_file(state, path)
+    with pytest.raises(BadInput, match="sigma"):
+        VAE.from_pretrained(saved)
+
+
+def test_weights_that_are_no_numbers_are_refused(saved):
+    path = saved / "model.safetensors"
+    state = safetensors.torch.load_file(path)
+    state["sigma"].fill_(torch.nan)
+    safetensors.torch.save_file(state, path)
+    with pytest.raises(BadInput, match="no numbers"):
+        VAE.from_pretrained(saved)
+
+
+def test_a_pickle_is_never_opened(saved, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "exploded"), "w"))
+
+    (saved / "model.safetensors").unlink()
+    (saved / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(BadInput):
+        VAE.from_pretrained(saved)
+    (saved / "model.safetensors").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(BadInput):
+        VAE.from_pretrained(saved)
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("size", 7), ("size", 64.0), ("size", True), ("channels", 2), ("channels", 4), ("latent", 0), ("latent", 513),
+        ("widths", ()), ("widths", (12,)), ("widths", (8,) * 7), ("widths", "64"), ("stem", 3), ("stem", 16),
+        ("likelihood", "laplace"), ("sigma_floor", 0), ("sigma_floor", float("nan")), ("sigma_floor", "x"),
+    ],
+)  # fmt: skip
+def test_config_names_what_is_wrong(field, value):
+    with pytest.raises(BadInput, match=field):
+        VAEConfig(**{field: value})

@@ -1,0 +1,205 @@
+"""The Morph tab: two pictures, each a point among the latents, and the film of the way from one to the other."""
+
+import base64
+import binascii
+import html
+import tempfile
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
+
+from ui import shelf
+from ui.edge import spoken
+from ui.shelf import Page
+from ui.words import say
+from vae import images
+from vae.checkpoints import Checkpoint
+from vae.errors import BadInput
+from vae.latents import PATHS
+
+COMPONENTS = Path(__file__).with_name("components")
+SIDES = ("a", "b")
+STEPS = (2, 33)
+FIRST = {"steps": 17, "path": "line"}
+DRAWING_PREFIX, DRAWING_AT_MOST = "data:image/png;base64,", 300_000  # characters; a canvas of 280 x 280 has some 10,000
+
+
+# Handlers: plain values in, plain values or updates out. A side is (z, view): its latent, and what its component shows.
+
+
+def example(model_id: str, index: int) -> tuple[list[float], dict]:
+    """The side that shows the model's example number `index`."""
+    checkpoint = shelf.get(model_id)
+    examples = checkpoint.atlas.examples
+    if not (isinstance(index, int) and 0 <= index < len(examples)):
+        raise BadInput(say("morph.no_example", value=str(index)[:40], count=len(examples)))
+    return _side(checkpoint, examples[index])
+
+
+def upload(model_id: str, file: str) -> tuple[list[float], dict]:
+    """The side that shows a visitor's picture, brought to the model's form. BadInput for what is no picture."""
+    checkpoint = shelf.get(model_id)
+    return _side(checkpoint, checkpoint.prepare(images.load(file)))
+
+
+def drawing(model_id: str, png: str) -> tuple[list[float], dict]:
+    """The side that shows what was drawn by hand: a PNG as a data URL. BadInput for anything else, or an empty sheet."""
+    if not (isinstance(png, str) and png.startswith(DRAWING_PREFIX) and len(png) <= DRAWING_AT_MOST):
+        raise BadInput(say("morph.no_drawing"))
+    try:
+        file = base64.b64decode(png.removeprefix(DRAWING_PREFIX), validate=True)
+    except binascii.Error as error:
+        raise BadInput(say("morph.no_drawing")) from error
+    checkpoint = shelf.get(model_id)
+    return _side(checkpoint, checkpoint.prepare(images.load(file)))
+
+
+def picked(model_id: str, z: list[float]) -> tuple[list[float], dict]:
+    """The side that shows a latent which came without a picture, from the Sample tab."""
+    checkpoint = shelf.get(model_id)
+    (seen,) = checkpoint.decode([z])
+    return z, _view(checkpoint, seen, seen)
+
+
+def start(model_id: str) -> tuple:
+    """Both sides with two examples of the model: what the tab shows before anything was chosen."""
+    count = len(shelf.get(model_id).atlas.examples)
+    return *example(model_id, 0), *example(model_id, min(count - 1, 3))
+
+
+def film(model_id: str, a: list[float], b: list[float], steps: int, path: str) -> dict:
+    """{"frames": data URLs} from a to b, both included."""
+    return {"frames": [images.data_url(picture) for picture in _frames(model_id, a, b, steps, path)]}
+
+
+def keep(model_id: str, a: list[float], b: list[float], steps: int, path: str) -> str:
+    """The film, there and back, as a GIF in Gradio's cache, which is emptied by the clock."""
+    with tempfile.TemporaryDirectory() as folder:
+        images.save_film(_frames(model_id, a, b, steps, path), Path(folder) / "film.gif")
+        gif = (Path(folder) / "film.gif").read_bytes()
+    return save_bytes_to_cache(gif, f"{shelf.get(model_id).name}-morph.gif", get_upload_folder())
+
+
+def _side(checkpoint: Checkpoint, given: np.ndarray) -> tuple[list[float], dict]:
+    """given: uint8 (H, W, C) in the model's form."""
+    z = checkpoint.encode(given[None])
+    view = _view(checkpoint, given, checkpoint.decode(z)[0])
+    if not checkpoint.is_familiar(given):
+        view["note"] = say("morph.unfamiliar", title=checkpoint.title)
+    return z[0].tolist(), view
+
+
+def _view(checkpoint: Checkpoint, given: np.ndarray, seen: np.ndarray) -> dict:
+    return {
+        "given": images.data_url(given),
+        "seen": images.data_url(seen),
+        "note": "",
+        "examples": [images.data_url(picture) for picture in checkpoint.atlas.examples],
+        "draws": given.shape[2] == 1,  # a pen of one colour is enough for grey models only
+    }
+
+
+def _frames(model_id: str, a: list[float], b: list[float], steps: int, path: str) -> np.ndarray:
+    if not (isinstance(steps, int | float) and STEPS[0] <= steps <= STEPS[1] and steps == int(steps)):
+        raise BadInput(say("morph.bad_steps", value=str(steps)[:40], low=STEPS[0], high=STEPS[1]))
+    if path not in PATHS:
+        raise BadInput(say("morph.bad_path", value=str(path)[:40], known=", ".join(PATHS)))
+    checkpoint = shelf.get(model_id)
+    ends = checkpoint.atlas.mean.new_tensor([a, b])
+    return checkpoint.decode(PATHS[path](*ends, int(steps)))
+
+
+# Layout.
+
+
+def side(name: str, view: dict) -> gr.HTML:
+    """Picture and reconstruction of side "a" or "b", and where to get another. Events: "example", "drawing"."""
+    words = {
+        key: html.escape(say(f"morph.{key}", side=name.upper()))
+        for key in ("given", "seen", "upload", "draw", "wipe", "example", "pen")
+    }
+    template = (
+        f'<figure><div class="pane"><img class="given" alt="{words["given"]}">'
+        f'<canvas width="280" height="280" aria-label="{words["pen"]}" hidden></canvas></div>'
+        f"<figcaption>{words['given']}</figcaption></figure>"
+        f'<figure><div class="pane"><img class="seen" alt="{words["seen"]}"></div>'
+        f"<figcaption>{words['seen']}</figcaption></figure>"
+        f'<p role="status"></p><div class="starts" data-label="{words["example"]}"></div>'
+        f'<div class="ways"><button class="lp-btn" data-way="upload">{words["upload"]}</button>'
+        f'<button class="lp-btn" data-way="draw" data-words="{words["draw"]}|{words["wipe"]}" hidden></button></div>'
+    )
+    return gr.HTML(
+        view, html_template=template, js_on_load=_script("side.js"), apply_default_css=False,
+        elem_id=f"morph-{name}", elem_classes="lp-side", input=f"#morph-{name}-file input",
+    )  # fmt: skip
+
+
+def screen(shown: dict) -> gr.HTML:
+    """The film: one large picture, a scrubber, a strip. All of it moves in the browser."""
+    template = (
+        f'<img class="large" alt="{html.escape(say("morph.between"))}">'
+        f'<label><output></output><input type="range" min="0" step="1" aria-label="{html.escape(say("morph.scrub"))}"></label>'
+        '<div class="strip"></div>'
+        f'<button class="lp-btn play" data-words="{html.escape(say("morph.play"))}|{html.escape(say("morph.pause"))}"></button>'
+    )
+    return gr.HTML(
+        shown, html_template=template, js_on_load=_script("film.js"), apply_default_css=False,
+        elem_id="morph-film", elem_classes="lp-film", share=say("morph.share"),
+    )  # fmt: skip
+
+
+def _script(name: str) -> str:
+    return (COMPONENTS / name).read_text(encoding="utf-8")
+
+
+def build(page: Page) -> None:
+    """The tab's contents, filled for the model that the page opens with."""
+    first = shelf.default()
+    z_a, view_a, z_b, view_b = start(first)
+    points = gr.State(z_a), gr.State(z_b)
+    with gr.Column(elem_classes="lp-card"):
+        with gr.Row(elem_classes="lp-morph"):
+            a = side("a", view_a)
+            with gr.Column(elem_classes="lp-stage", min_width=240):
+                shown = screen(film(first, z_a, z_b, **FIRST))
+                with gr.Row(elem_classes="lp-film-settings"):
+                    path = gr.Radio(
+                        [(say(f"morph.{name}"), name) for name in PATHS], value=FIRST["path"], label=say("morph.path"),
+                        elem_classes="lp-chips", elem_id="morph-path",
+                    )  # fmt: skip
+                    steps = gr.Slider(
+                        *STEPS, FIRST["steps"], step=1, label=say("morph.steps"), buttons=[], elem_id="morph-steps"
+                    )
+                    take = gr.Button(
+                        say("morph.download"), variant="primary", elem_id="morph-download", min_width=120
+                    )
+            b = side("b", view_b)
+    file = gr.DownloadButton(visible="hidden", elem_id="morph-file")
+
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    settings = [page.model_id, *points, steps, path]
+    for name, point, component in zip(SIDES, points, (a, b), strict=True):
+        drop = gr.UploadButton(file_types=None, visible="hidden", elem_id=f"morph-{name}-file")
+        drop.upload(spoken(upload), [page.model_id, drop], [point, component], **quiet)
+        component.example(spoken(_on_example), page.model_id, [point, component], **quiet)
+        component.drawing(spoken(_on_drawing), page.model_id, [point, component], **quiet)
+    page.picked.change(spoken(picked), [page.model_id, page.picked], [points[0], a], **quiet)
+    page.model_id.change(spoken(start), page.model_id, [points[0], a, points[1], b], **quiet)
+    gr.on(
+        [points[0].change, points[1].change, steps.change, path.change],
+        spoken(film), settings, shown, show_progress="hidden", trigger_mode="always_last", api_name="morph",
+    )  # fmt: skip
+    take.click(spoken(keep), settings, file, **quiet).success(
+        None, js="() => document.querySelector('#morph-file').click()"
+    )
+
+
+def _on_example(model_id: str, event: gr.EventData) -> tuple:
+    return example(model_id, event.index)
+
+
+def _on_drawing(model_id: str, event: gr.EventData) -> tuple:
+    return drawing(model_id, event.png)

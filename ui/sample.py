@@ -1,0 +1,149 @@
+"""The Sample tab: throw dice into a model's latent space, look closer at one picture, take them all home."""
+
+import html
+import io
+import secrets
+import zipfile
+from pathlib import Path
+
+import gradio as gr
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
+
+from ui import shelf
+from ui.edge import spoken
+from ui.shelf import Page
+from ui.words import say
+from vae import images
+from vae.errors import BadInput
+
+COMPONENTS = Path(__file__).with_name("components")
+COUNT, SEED, TEMPERATURE = (1, 64), (0, 2**31 - 1), (0, 1.5)
+PRIORS = ("mixture", "normal")
+FIRST = {"count": 32, "seed": 2026, "temperature": 0.9, "prior": "mixture"}
+NEW_SEEDS = 10_000  # what "Throw again" chooses among: numbers that can be told to a friend
+
+
+# Handlers: plain values in, plain values or updates out.
+
+
+def throw(model_id: str, count: int, seed: int, temperature: float, prior: str) -> tuple[dict, dict]:
+    """What the gallery shows, and the throw {"model", "seed", "latents"} that the buttons go by. BadInput out of range.
+
+    The same five values always give the same pictures.
+    """
+    count, seed = int(_number("count", count, COUNT)), int(_number("seed", seed, SEED))
+    temperature = _number("temperature", temperature, TEMPERATURE)
+    if prior not in PRIORS:
+        raise BadInput(say("sample.bad_prior", value=str(prior)[:40], known=", ".join(PRIORS)))
+    checkpoint = shelf.get(model_id)
+    z = checkpoint.atlas.prior(prior, count, seed, temperature)
+    shown = {
+        "pictures": [images.data_url(picture) for picture in checkpoint.decode(z)],
+        "title": say("sample.title" if count > 1 else "sample.title_one", count=count),
+        "story": say("sample.story", latent=z.shape[1]),
+    }
+    return shown, {"model": model_id, "seed": seed, "latents": z.tolist()}
+
+
+def throw_again(model_id: str, count: int, temperature: float, prior: str) -> tuple[int, dict, dict]:
+    """A new seed, and what it throws."""
+    seed = secrets.randbelow(NEW_SEEDS)
+    return seed, *throw(model_id, count, seed, temperature, prior)
+
+
+def send(thrown: dict, index: int, tab: str) -> tuple[list[float], dict]:
+    """The latent of one thrown picture, and the tab to go to. BadInput if there is no such picture."""
+    latents = thrown["latents"]
+    if not (isinstance(index, int) and 0 <= index < len(latents)):
+        raise BadInput(say("sample.no_picture", value=str(index)[:40], count=len(latents)))
+    return latents[index], gr.Tabs(selected=tab)
+
+
+def keep(thrown: dict) -> str:
+    """A zip of all thrown pictures as PNGs, in Gradio's cache, which is emptied by the clock."""
+    checkpoint = shelf.get(thrown["model"])
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for place, picture in enumerate(checkpoint.decode(thrown["latents"])):
+            archive.writestr(f"{place:02d}.png", images.encode(picture))
+    return save_bytes_to_cache(packed.getvalue(), f"{checkpoint.name}-{thrown['seed']}.zip", get_upload_folder())
+
+
+def _number(name: str, value: object, limits: tuple[float, float]) -> float:
+    """value, if it is a number within the limits, and a whole one unless they are those of the temperature."""
+    is_number = isinstance(value, int | float) and limits[0] <= value <= limits[1]  # NaN compares false
+    whole = limits is not TEMPERATURE
+    if not is_number or (whole and value != int(value)):
+        key = "sample.bad_whole" if whole else "sample.bad_number"
+        name, low, high = say(f"sample.{name}"), *limits
+        raise BadInput(say(key, name=name, value=str(value)[:40], low=low, high=f"{high:,}"))
+    return value
+
+
+# Layout.
+
+
+def gallery(shown: dict) -> gr.HTML:
+    """The pictures, one of them large; its value is what throw() shows. Events "explore" and "morph" carry an index."""
+    words = {name: html.escape(say(f"sample.{name}")) for name in ("hint", "explore", "morph")}
+    template = (
+        f"<h3><span></span><em>{words['hint']}</em></h3>"
+        '<div class="tiles"></div>'
+        '<div class="closer"><img alt=""><div><p></p>'
+        f'<button class="lp-btn" data-event="explore">{words["explore"]}</button>'
+        f'<button class="lp-btn" data-event="morph">{words["morph"]}</button></div></div>'
+    )
+    return gr.HTML(
+        shown, html_template=template, js_on_load=(COMPONENTS / "gallery.js").read_text(encoding="utf-8"),
+        apply_default_css=False, elem_id="sample-gallery", elem_classes="lp-gallery",
+    )  # fmt: skip
+
+
+def build(page: Page) -> None:
+    """The tab's contents, filled for the model that the page opens with."""
+    shown, first = throw(shelf.default(), **FIRST)
+    thrown = gr.State(first)
+    with gr.Row(elem_classes="lp-sample"):
+        with gr.Column(elem_classes="lp-card lp-throw", min_width=260):
+            count = gr.Slider(
+                *COUNT, FIRST["count"], step=1, label=say("sample.count"), buttons=[], elem_id="sample-count"
+            )
+            temperature = gr.Slider(
+                *TEMPERATURE, FIRST["temperature"], step=0.05, label=say("sample.temperature"), buttons=[],
+                elem_id="sample-temperature",
+            )  # fmt: skip
+            prior = gr.Radio(
+                [(say(f"sample.{name}"), name) for name in PRIORS], value=FIRST["prior"], label=say("sample.prior"),
+                info=say("sample.prior_note"), elem_classes="lp-chips", elem_id="sample-prior",
+            )  # fmt: skip
+            seed = gr.Number(
+                FIRST["seed"], label=say("sample.seed"), info=say("sample.seed_note"), elem_id="sample-seed"
+            )
+            with gr.Row():
+                again = gr.Button(say("sample.again"), variant="primary", elem_id="sample-again", min_width=110)
+                take = gr.Button(say("sample.download"), elem_id="sample-download", min_width=90)
+        with gr.Column(elem_classes="lp-card", min_width=300):
+            tiles = gallery(shown)
+    file = gr.DownloadButton(visible="hidden", elem_id="sample-file")
+
+    settings = [page.model_id, count, seed, temperature, prior]
+    quiet = {"show_progress": "hidden", "trigger_mode": "always_last"}
+    private = {"api_visibility": "private"}
+    changes = [count.input, temperature.input, prior.input, seed.submit, seed.blur, page.model_id.change]
+    gr.on(changes, spoken(throw), settings, [tiles, thrown], api_name="sample", **quiet)
+    again.click(
+        spoken(throw_again), [page.model_id, count, temperature, prior], [seed, tiles, thrown], **quiet, **private
+    )
+
+    def explore(thrown: dict, event: gr.EventData) -> tuple:
+        return send(thrown, event.index, "explore")
+
+    def morph(thrown: dict, event: gr.EventData) -> tuple:
+        return send(thrown, event.index, "morph")
+
+    tiles.explore(spoken(explore), thrown, [page.sent, page.tabs], **quiet, **private)
+    tiles.morph(spoken(morph), thrown, [page.picked, page.tabs], **quiet, **private)
+    take.click(spoken(keep), thrown, file, **quiet, **private).success(
+        None, js="() => document.querySelector('#sample-file').click()"
+    )

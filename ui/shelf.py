@@ -1,0 +1,81 @@
+"""The models that a visitor can reach: the checkpoints that ship, and those that this visitor trained, by unguessable token."""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomllib
+
+from ui import jobs
+from ui.words import say
+from vae import checkpoints, images
+from vae.atlas import Atlas
+from vae.checkpoints import Checkpoint
+from vae.errors import BadInput
+
+KEPT_OPEN = 12  # models in memory at most, about 20 MB each; the one unused for longest goes first
+
+_door = threading.Lock()
+_open: OrderedDict[str, Checkpoint] = OrderedDict()
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the tabs share; each tab's build() gets it.
+
+    model_id: component with the current model's id (str), for inputs, outputs and `.change`. sent: gr.State with a latent
+    (list of float) that Explore should show. tabs: the gr.Tabs; gr.Tabs(selected="explore") switches. runs: gr.BrowserState
+    with this visitor's run tokens. tick: gr.Timer that Train owns; like runs it stands outside of any tab.
+    """
+
+    model_id: Any
+    sent: Any
+    tabs: Any
+    runs: Any
+    tick: Any
+
+
+def get(model_id: object) -> Checkpoint:
+    """The checkpoint called model_id, a name or a run's token; opened on first use. BadInput if there is no such model."""
+    folder = _folder(model_id)
+    with _door:
+        if model_id not in _open:
+            _open[model_id] = checkpoints.load(folder)
+            while len(_open) > KEPT_OPEN:
+                _open.popitem(last=False)
+        _open.move_to_end(model_id)
+        return _open[model_id]
+
+
+def default() -> str:
+    """The id of the model that the page opens with. BadInput if no checkpoint is there at all."""
+    names = checkpoints.names()
+    if not names:
+        raise BadInput(say("page.no_models", folder=checkpoints.root()))
+    return names[0]
+
+
+def entries(tokens: object = ()) -> list[dict[str, str]]:
+    """{"id", "title", "thumb"} for each model to choose from; this visitor's own last. Loads no weights."""
+    own = [token for token in tokens if isinstance(token, str)] if isinstance(tokens, list | tuple) else []
+    folders = {name: checkpoints.root() / name for name in checkpoints.names()}
+    folders |= {token: folder for token in own[-20:] if (folder := jobs.find(token))}
+    return [_entry(model_id, folder) for model_id, folder in folders.items()]
+
+
+def _entry(model_id: str, folder: Path) -> dict[str, str]:
+    recipe = tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
+    title = recipe.get("card", {}).get("title") or folder.name.capitalize()
+    return {"id": model_id, "title": title, "thumb": images.data_url(Atlas.load(folder).examples[0])}
+
+
+def _folder(model_id: object) -> Path:
+    """Only names that ship and tokens of runs become part of a path."""
+    if model_id in checkpoints.names():
+        return checkpoints.root() / str(model_id)
+    folder = jobs.find(model_id) if isinstance(model_id, str) else None
+    if folder is None:
+        raise BadInput(say("page.no_model"))
+    return folder

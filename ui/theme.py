@@ -1,0 +1,80 @@
+"""The look: Gradio's theme, and the variables and classes that the tabs' own styles build on. Every text keeps 4.5 to 1."""
+
+import inspect
+from pathlib import Path
+
+import gradio as gr
+
+COMPONENTS = Path(__file__).with_name("components")
+
+# name: (light, dark). accent moves and outlines; accent-fill carries accent-ink; accent-text is the accent as a word's colour.
+COLOURS = {
+    "paper": ("#faf7f1", "#15131f"),
+    "card": ("#ffffff", "#1f1c2c"),
+    "ink": ("#221d33", "#f3eff9"),
+    "soft": ("#6a6378", "#a69fba"),
+    "line": ("#e8e2d8", "#322d45"),
+    "edge": ("#8f8899", "#7a7391"),  # of controls that need to be seen as such: 3 to 1
+    "accent": ("#e2553a", "#ff7a5c"),
+    "accent-fill": ("#c8432a", "#ff7a5c"),
+    "accent-ink": ("#ffffff", "#1b1220"),
+    "accent-soft": ("#fde7e0", "#43251f"),
+    "accent-text": ("#b3371d", "#ff8f75"),
+    "ok": ("#2c7a55", "#5fc496"),
+    "shadow": ("0 1px 2px #0000000a, 0 8px 28px #2b1f4a12", "none"),
+}
+
+
+def _variables(column: int) -> str:
+    return "".join(f"--lp-{name}:{pair[column]};" for name, pair in COLOURS.items())
+
+
+def _theme() -> gr.themes.Base:
+    font = (gr.themes.GoogleFont("Lexend"), "Inter", "system-ui", "sans-serif")  # Gradio brings Lexend along: no third party
+    names = {
+        "body_background_fill": "paper", "body_text_color": "ink", "body_text_color_subdued": "soft",
+        "background_fill_primary": "card", "background_fill_secondary": "paper",
+        "block_background_fill": "card", "block_border_color": "line", "block_label_text_color": "soft",
+        "block_title_text_color": "ink", "block_info_text_color": "soft",
+        "border_color_primary": "line", "border_color_accent": "accent",
+        "color_accent": "accent", "color_accent_soft": "accent-soft", "slider_color": "accent",
+        "link_text_color": "accent-text", "link_text_color_hover": "ink", "link_text_color_visited": "accent-text",
+        "link_text_color_active": "accent-text",
+        "button_primary_background_fill": "accent-fill", "button_primary_background_fill_hover": "accent-fill",
+        "button_primary_border_color": "accent-fill", "button_primary_border_color_hover": "accent-fill",
+        "button_primary_text_color": "accent-ink", "button_primary_text_color_hover": "accent-ink",
+        "button_secondary_background_fill": "card", "button_secondary_background_fill_hover": "paper",
+        "button_secondary_border_color": "line", "button_secondary_border_color_hover": "edge",
+        "button_secondary_text_color": "ink", "button_secondary_text_color_hover": "ink",
+        "input_background_fill": "card", "input_border_color": "line", "input_border_color_focus": "accent",
+        "input_placeholder_color": "soft",
+        "checkbox_background_color": "card", "checkbox_background_color_selected": "accent-fill",
+        "checkbox_border_color": "edge", "checkbox_border_color_selected": "accent-fill",
+        "checkbox_label_background_fill": "card", "checkbox_label_background_fill_hover": "paper",
+        "checkbox_label_background_fill_selected": "accent-soft", "checkbox_label_border_color": "line",
+        "checkbox_label_border_color_selected": "accent", "checkbox_label_text_color": "ink",
+        "checkbox_label_text_color_selected": "ink",
+    }  # fmt: skip
+    known = inspect.signature(gr.themes.Base.set).parameters  # not every name has a dark twin
+    colours = {}
+    for name, colour in names.items():
+        colours |= {key: f"var(--lp-{colour})" for key in (name, f"{name}_dark") if key in known}
+    plain = {
+        "block_border_width": "0px", "block_shadow": "none", "block_radius": "13px", "block_padding": "0px",
+        "block_label_background_fill": "transparent", "block_label_background_fill_dark": "transparent",
+        "block_title_text_weight": "500", "block_title_text_size": "14px",
+        "button_large_radius": "12px", "button_medium_radius": "12px", "button_small_radius": "12px",
+        "button_large_text_size": "13.5px", "button_medium_text_size": "13.5px",
+        "button_large_padding": "9px 14px", "button_medium_padding": "8px 13px",
+        "button_large_text_weight": "400", "button_medium_text_weight": "400", "button_border_width": "1px",
+        "button_primary_shadow": "none", "button_secondary_shadow": "none",
+        "input_radius": "12px", "input_shadow": "none",
+        "layout_gap": "16px", "form_gap_width": "0px",
+    }  # fmt: skip
+    base = gr.themes.Base(font=font, font_mono=("ui-monospace", "monospace"), text_size="md", radius_size="lg")
+    return base.set(**colours, **plain)
+
+
+theme = _theme()
+css = f":root{{color-scheme:light;{_variables(0)}}}\n.dark{{color-scheme:dark;{_variables(1)}}}\n"
+css_paths = sorted(COMPONENTS.glob("*.css"))

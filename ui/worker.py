@@ -1,0 +1,132 @@
+"""One training in a process of its own: `python -m ui.worker RUN`; `ui.jobs` starts it, and says what a run's folder holds.
+
+Of low priority and with one core to spare, so that dragging stays smooth beside it. Ends with the server: its standard
+input is a pipe that the server never writes to, and that closes when the server is gone.
+"""
+
+import dataclasses
+import json
+import logging
+import os
+import sys
+import threading
+from pathlib import Path
+
+import torch
+
+from ui import jobs
+from ui.words import say
+from vae import data, evaluation, images
+from vae.atlas import ACTIVE_NATS
+from vae.errors import BadInput
+from vae.model import VAEConfig
+from vae.training import Progress, TrainConfig, train
+
+PICTURES_AT_LEAST = 20
+PREVIEWS = 10
+POINTS = 240  # of the curve, at most
+
+# Networks and batches small enough to show something after a minute on one core. Digits after 24 s on half a core, in
+# nats a picture: 114 with widths 32, 64 and batches of 64; 122 with batches of 128; 127 with widths 64, 128.
+_GREY = TrainConfig(
+    data="digits-small", framing="digit", minutes=1, batch=64, rate=2e-3, ema=0.99,
+    model=VAEConfig(size=28, channels=1, widths=(32, 64), likelihood="bernoulli"),
+)  # fmt: skip
+_COLOUR = TrainConfig(
+    data="pictures", minutes=1, batch=16, rate=2e-3, ema=0.99,
+    model=VAEConfig(size=64, channels=3, widths=(32, 64, 128)),
+)  # fmt: skip
+RECIPES = {"digits": _GREY, "avatars": _COLOUR.override(data="avatars", flip=True), "pictures": _COLOUR}
+
+log = logging.getLogger(__name__)
+
+
+def main(run: Path) -> int:
+    """Train what config.json asks for into run/checkpoint, or put a sentence for the visitor into error.json -> exit code."""
+    logging.basicConfig(level=logging.WARNING)
+    threading.Thread(target=_end_with_server, daemon=True).start()
+    if hasattr(os, "nice"):
+        os.nice(10)
+    torch.set_num_threads(jobs.threads())
+    try:
+        learn(run, json.loads((run / "config.json").read_text()))
+    except BadInput as error:
+        _write(run / "error.json", {"message": str(error)})
+    except Exception:
+        log.exception("a training broke")
+        _write(run / "error.json", {"message": say("train.broke")})
+        return 1
+    return 0
+
+
+def learn(run: Path, wish: dict) -> None:
+    """Train as wish says, noting progress in the run's folder, then publish run/checkpoint; BadInput for unfit pictures."""
+    values = {name: wish[name] for name in ("latent", "beta", "minutes", "seed")}
+    recipe = RECIPES[wish["data"]].override(**values)
+    recipe = dataclasses.replace(recipe, card={"title": say(f"train.title_{wish['data']}")})
+    seen, held = _pictures(recipe, wish.get("source"))
+    shown = held.images[:PREVIEWS]
+    pictures = {"shown": [images.data_url(picture) for picture in shown]}
+    revision, steps, unit_kl = 0, 0, []
+    for progress in train(recipe, seen.images, preview=shown, stop=(run / "stop").exists):
+        if progress.made_again is not None:
+            pictures["made_again"] = [images.data_url(picture) for picture in progress.made_again]
+            pictures["dreamt"] = [images.data_url(picture) for picture in progress.dreamt]
+            _write(run / "previews.json", pictures)
+            revision += 1
+        if progress.step > steps:  # the last report may come without a new step, and then has no figures
+            steps, unit_kl = progress.step, progress.unit_kl.tolist()
+        _write(run / "progress.json", _note(progress, unit_kl, len(seen), revision))
+    if not steps:
+        raise BadInput(say("train.nothing_learnt"))
+    evaluation.publish(
+        run / "checkpoint", progress.model, seen, held, recipe.to_toml(), progress.history,
+        seed=recipe.seed, seconds=progress.seconds, figures=False,
+    )  # fmt: skip
+
+
+def _pictures(recipe: TrainConfig, source: str | None) -> tuple[data.Pictures, data.Pictures]:
+    """What it learns from, and what is held out; BadInput for fewer than PICTURES_AT_LEAST."""
+    form = {"size": recipe.model.size, "channels": recipe.model.channels, "framing": recipe.framing}
+    if source is None:
+        return data.load(recipe.data, **form), data.load(recipe.data, **form, part="heldout")
+    whole = data.from_files(source, **form)
+    if len(whole) < PICTURES_AT_LEAST:
+        raise BadInput(say("train.too_few", count=len(whole), least=PICTURES_AT_LEAST))
+    count = max(len(whole) // 10, min(PREVIEWS, len(whole) // 4))
+    return whole.take(slice(count, None)), whole.take(slice(0, count))
+
+
+def _note(progress: Progress, unit_kl: list[float], count: int, revision: int) -> dict:
+    """What the page shows of a Progress. revision counts the previews, so that unchanged pictures are not sent again."""
+    every = -(-len(progress.history) // POINTS) or 1
+    return {
+        "step": progress.step,
+        "epoch": int(progress.epoch) + 1,
+        "seen": round(progress.epoch * count),
+        "fraction": progress.fraction,
+        "pictures_per_second": progress.pictures_per_second,
+        "seconds_left": progress.seconds_left,
+        "history": progress.history[::-every][::-1],  # thinned from the end, so that the newest stays
+        "unit_kl": [round(value, 3) for value in unit_kl],
+        "awake": sum(value > ACTIVE_NATS for value in unit_kl),
+        "note": progress.note,
+        "revision": revision,
+        "done": progress.done,
+    }
+
+
+def _end_with_server() -> None:
+    os.read(0, 1)  # not sys.stdin: its buffer is locked while a thread waits, and Python cannot end then
+    os._exit(1)
+
+
+def _write(file: Path, content: dict) -> None:
+    """Write beside and rename, so that nobody ever reads half a file."""
+    beside = file.with_suffix(".part")
+    beside.write_text(json.dumps(content))
+    beside.replace(file)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
