@@ -26,12 +26,13 @@ class Page:
     """What the tabs share; each tab's build() gets it.
 
     model_id: component with the current model's id (str), for inputs, outputs and `.change`. sent: gr.State with a latent
-    (list of float) that Explore should show. tabs: the gr.Tabs; gr.Tabs(selected="explore") switches. runs: gr.BrowserState
+    (list of float) that Explore should show; picked: one that Morph should start from. tabs: the gr.Tabs; gr.Tabs(selected="explore") switches. runs: gr.BrowserState
     with this visitor's run tokens. tick: gr.Timer that Train owns; like runs it stands outside of any tab.
     """
 
     model_id: Any
     sent: Any
+    picked: Any
     tabs: Any
     runs: Any
     tick: Any
@@ -57,12 +58,15 @@ def default() -> str:
     return names[0]
 
 
-def entries(tokens: object = ()) -> list[dict[str, str]]:
-    """{"id", "title", "thumb"} for each model to choose from; this visitor's own last. Loads no weights."""
+def ids(tokens: object = ()) -> list[str]:
+    """The ids of the models to choose from: those that ship, then this visitor's own, as far as they are finished."""
     own = [token for token in tokens if isinstance(token, str)] if isinstance(tokens, list | tuple) else []
-    folders = {name: checkpoints.root() / name for name in checkpoints.names()}
-    folders |= {token: folder for token in own[-20:] if (folder := jobs.find(token))}
-    return [_entry(model_id, folder) for model_id, folder in folders.items()]
+    return checkpoints.names() + [token for token in own[-20:] if jobs.find(token)]
+
+
+def entries(tokens: object = ()) -> list[dict[str, str]]:
+    """{"id", "title", "thumb"} for each of ids(tokens). Loads no weights."""
+    return [_entry(model_id, _folder(model_id)) for model_id in ids(tokens)]
 
 
 def _entry(model_id: str, folder: Path) -> dict[str, str]:

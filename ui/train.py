@@ -160,13 +160,15 @@ def watch(tokens: list[str], seen: str) -> tuple:
     token = (own(tokens) or [""])[-1]
     run = jobs.poll(token) if token else {}
     state = run.get("state")
-    newest = f"{token} {run.get('revision', 0)}"
+    newest = f"{token} {run.get('revision', 0)} {state}"
     return (
         status(run),
         plots(run),
         gr.skip() if newest == seen else rows(jobs.previews(token) or first_digits()),
         newest,
-        gr.Timer(active=state in GOING),
+        gr.Timer(
+            active=state in GOING or newest != seen
+        ),  # once more at the end, when the picker finds the model
         gr.Button(interactive=state not in GOING, variant="secondary" if state == "done" else "primary"),
         gr.Button(interactive=state in ("waiting", "learning") and not run["stopping"]),
         gr.Button(interactive=state == "done", variant="primary" if state == "done" else "secondary"),
@@ -237,11 +239,8 @@ def build(page: Page) -> None:
                 end = gr.Button(say("train.stop"), interactive=False, elem_id="train-stop", min_width=90)
             leave = gr.Button(say("train.explore"), interactive=False, elem_id="train-explore")
             gr.HTML(f'<div class="lp-train"><h3>{say("train.break")}</h3></div>')
-            with gr.Row(elem_classes="lp-chip-row"):
-                presets = {
-                    name: gr.Button(say(f"train.{name}"), size="sm", elem_classes="lp-chip")
-                    for name in PRESETS
-                }
+            with gr.Row(elem_classes="lp-presets"):
+                presets = {name: gr.Button(say(f"train.{name}"), size="sm", min_width=0) for name in PRESETS}
             moral = gr.HTML('<div class="lp-train"><p></p></div>')
         with gr.Column(scale=3, min_width=320, elem_classes="lp-card"):
             shown_status = gr.HTML(status({}), elem_id="train-status")
@@ -258,7 +257,8 @@ def build(page: Page) -> None:
     quiet = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
     go.click(
         spoken(start), [source, dials, files, page.runs], page.runs, api_name="train", show_progress="hidden"
-    ).success(watch, [page.runs, seen], shows, **quiet)
+    )
     end.click(stop, page.runs, None, **quiet).then(watch, [page.runs, seen], shows, **quiet)
-    page.tick.tick(watch, [page.runs, seen], shows, **quiet)
+    # A page that opens gets its runs from the browser, which counts as a change.
+    gr.on([page.runs.change, page.tick.tick], watch, [page.runs, seen], shows, **quiet)
     leave.click(spoken(explore), page.runs, [page.model_id, page.tabs], **quiet)

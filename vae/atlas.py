@@ -25,6 +25,7 @@ from vae.model import VAE, to_tensor
 PRIORS = ("normal", "mixture")
 ACTIVE_NATS = 0.01  # a unit that says less than this on average is asleep
 COMPONENTS = (1, 2, 4, 8, 16, 32, 64, 128)
+MIN_GAIN = 0.01  # nats per latent that more components must bring: less is chance
 FIT_LATENTS = 30_000
 MIN_SCORE = 0.6  # of a named direction that is worth a knob
 MIN_EXAMPLES = 50  # of each side of an attribute, or no knob is made of it
@@ -245,7 +246,7 @@ def fit_mixture(z: Tensor, seed: int = 0) -> Mixture:
     """(N, D) posterior samples -> a mixture fitted by scikit-learn on whitened data, taken back to latent space.
 
     Samples, not means: the decoder has learnt to read latents with their noise. As many components as the likelihood of a
-    held-out fifth wants, trying ever more until it falls twice.
+    held-out fifth wants, trying ever more until it twice fails to rise.
     """
     from sklearn.exceptions import ConvergenceWarning  # sklearn takes a second to import, and only fitting needs it
     from sklearn.mixture import GaussianMixture
@@ -267,8 +268,9 @@ def fit_mixture(z: Tensor, seed: int = 0) -> Mixture:
         if count * (len(center) + 2) > len(learnt):  # fewer rows than a component needs to have a covariance at all
             break
         score = fit(count, learnt).score(judged)
-        falls = 0 if score > best_score else falls + 1
-        if score > best_score:
+        is_better = score > best_score + MIN_GAIN
+        falls = 0 if is_better else falls + 1
+        if is_better:
             best, best_score = count, score
         if falls == 2:
             break

@@ -23,7 +23,9 @@ from vae.errors import BadInput
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_BYTES = 30_000_000
 MAX_PIXELS = 30_000_000
-MAX_JPEG_PIXELS = 64_000_000  # libjpeg can decode at a half, a quarter or an eighth of the size, so a phone's 50 megapixels are cheap
+MAX_JPEG_PIXELS = (
+    64_000_000  # libjpeg decodes at a fraction of the size, so a phone's 50 megapixels are cheap
+)
 MIN_SIDE = 8
 MAX_RATIO = 20
 LOADED_SIDE = 2048  # what `load` gives back at most; no model here looks closer
@@ -245,7 +247,9 @@ def _otsu(values: np.ndarray) -> float:
 
 
 def _kept(mask: np.ndarray, is_photograph: bool) -> np.ndarray:
-    """(H, W) bool -> the same, grown a little, without specks; of a photograph without what hangs on its edge, if more is left."""
+    """(H, W) bool -> the same, grown a little, without specks; of a photograph also without what hangs on its edge,
+    unless that is all there is.
+    """
     from scipy import ndimage
 
     parts, count = ndimage.label(mask, structure=np.ones((3, 3)))

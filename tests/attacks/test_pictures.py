@@ -1,7 +1,6 @@
 """Attacks on the door for pictures: each file tries something; the door answers in one sentence, or with a sound picture."""
 
 import io
-import resource
 import struct
 import subprocess
 import sys
@@ -37,7 +36,12 @@ def png_header(width: int, height: int) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 100))
+        + chunk(b"IEND", b"")
+    )
 
 
 PICTURE = Image.fromarray(ramp())
@@ -56,7 +60,7 @@ REFUSED = {
     "avif": (b"\0\0\0\x18ftypavif\0\0\0\0avifmif1" + bytes(100), "JPEG or PNG"),
     "truncated png": (PNG[: len(PNG) // 2], "cut short"),
     "truncated jpeg": (JPEG[: len(JPEG) // 2], "cut short"),
-    "png of a header only": (PNG[:33], "cut short"),
+    "png of a header only": (PNG[:33], "no picture"),
     "1x1": (file_of(Image.new("RGB", (1, 1)), "PNG"), "1 x 1 pixels"),
     "7 pixels high": (file_of(Image.new("RGB", (70, 7)), "PNG"), "70 x 7 pixels"),
     "a thread": (file_of(Image.new("RGB", (4000, 10)), "PNG"), "4000 x 10 pixels"),
@@ -77,7 +81,9 @@ def test_refused_in_one_sentence(name):
     assert sentence.endswith(".") and "\n" not in sentence and len(sentence) < 160
 
 
-@given(st.integers(0, len(PNG) - 1), st.integers(0, 255), st.sampled_from([PNG, JPEG, file_of(PICTURE, "GIF")]))
+@given(
+    st.integers(0, len(PNG) - 1), st.integers(0, 255), st.sampled_from([PNG, JPEG, file_of(PICTURE, "GIF")])
+)
 def test_a_changed_byte_never_does_more_than_a_refusal(place, value, data):
     place %= len(data)
     try:
@@ -113,7 +119,9 @@ def test_every_exif_turn_comes_out_upright():
             options = {"lossless": True} if format == "WEBP" else {}
             data = file_of(Image.fromarray(np.ascontiguousarray(pixels)), format, exif=exif, **options)
             np.testing.assert_array_equal(images.load(data), upright, err_msg=f"turn {turn}, {format}")
-        jpeg = file_of(Image.fromarray(np.ascontiguousarray(pixels)), "JPEG", exif=exif, quality=98, subsampling=0)
+        jpeg = file_of(
+            Image.fromarray(np.ascontiguousarray(pixels)), "JPEG", exif=exif, quality=98, subsampling=0
+        )
         assert np.abs(images.load(jpeg).astype(int) - upright).max() < 12, f"turn {turn}, JPEG"
 
 
@@ -164,28 +172,30 @@ def test_cmyk_and_one_bit_become_rgb():
     assert images.load(file_of(Image.new("1", (16, 16), 1), "PNG")).min() == 255
 
 
+@pytest.mark.filterwarnings("ignore:Truncated File Read")
 def test_damaged_exif_does_no_harm():
-    data = file_of(PICTURE, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\x01\x12\0\x03\xff\xff\xff\xff" * 9)
+    data = file_of(
+        PICTURE, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\x01\x12\0\x03\xff\xff\xff\xff" * 9
+    )
     assert images.load(data).shape == (24, 40, 3)
 
 
-@pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["baseline", "progressive"])
-def test_a_phones_photograph_of_24_megapixels_is_taken_with_little_memory(tmp_path: Path, options):
-    wide = np.tile(ramp(60, 40), (102, 102, 1))[:4032, :6048]
+def test_a_phones_photograph_of_24_megapixels_is_taken_with_little_memory(tmp_path: Path):
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(wide).save(tmp_path / "phone.jpg", quality=85, exif=exif, **options)
-    del wide
+    # Progressive is the worst case: libjpeg holds the whole picture's coefficients.
+    PICTURE.resize((6048, 4032), 0).save(tmp_path / "phone.jpg", quality=85, exif=exif, progressive=True)
     code = "import resource, sys; from vae import images; at = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss"
     code += "; print(images.load(sys.argv[1]).shape, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - at)"
     run = [sys.executable, "-c", code, str(tmp_path / "phone.jpg")]
-    answer = subprocess.run(run, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]).stdout
+    answer = subprocess.run(
+        run, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+    ).stdout
     assert answer.startswith("(2048, 1365, 3)")
     assert int(answer.split()[-1]) * (1 if sys.platform == "darwin" else 1024) < 250e6
 
 
 def test_a_large_picture_of_another_kind_is_taken_too():
-    assert resource.RLIMIT_AS
-    data = file_of(Image.new("RGBA", (6000, 4900), (200, 0, 0, 255)), "PNG", compress_level=1)
+    data = file_of(Image.new("RGBA", (3000, 2500), (200, 0, 0, 255)), "PNG", compress_level=1)
     loaded = images.load(data)
     assert max(loaded.shape) == images.LOADED_SIDE and loaded[0, 0].tolist() == [200, 0, 0]

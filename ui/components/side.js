@@ -1,6 +1,6 @@
 // One end of a morph: its picture, what the model makes of it, and three ways to another picture: an example, a file
 // (chosen or dropped), a drawing by hand. Value: {given, seen, note, examples: [url], draws}.
-const [given, seen, sheet, note, starts, upload, pen] = [
+const [given, seen, sheet, note, starts, browse, pen] = [
   "img.given", "img.seen", "canvas", "p", ".starts", "[data-way=upload]", "[data-way=draw]",
 ].map(at => element.querySelector(at));
 const [drawWords, wipeWords] = pen.dataset.words.split("|");
@@ -63,7 +63,7 @@ for (const end of ["pointerup", "pointercancel"])
   });
 
 const input = () => document.querySelector(props.input);
-upload.addEventListener("click", () => input().click());
+browse.addEventListener("click", () => input().click());
 element.addEventListener("dragover", event => event.preventDefault());
 element.addEventListener("drop", event => {
   event.preventDefault();

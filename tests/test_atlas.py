@@ -1,0 +1,153 @@
+"""The atlas against torch.distributions, scikit-learn and latent spaces whose truth is known."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from sklearn.mixture import GaussianMixture
+from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
+
+from vae import atlas as atlases
+from vae.atlas import Atlas, Mixture, chart, fit_mixture, fit_named
+from vae.errors import BadInput
+from vae.model import VAE, VAEConfig, to_tensor
+
+
+def known_mixture() -> Mixture:
+    weights = torch.tensor([0.2, 0.5, 0.3])
+    means = torch.tensor([[-4.0, 0.0], [3.0, 3.0], [3.0, -4.0]])
+    factors = torch.tensor([[[0.5, 0.0], [0.3, 0.6]], [[1.0, 0.0], [-0.4, 0.5]], [[0.3, 0.0], [0.0, 0.3]]])
+    return Mixture(weights, means, factors)
+
+
+def test_log_density_is_torchs():
+    mixture = known_mixture()
+    twin = MixtureSameFamily(
+        Categorical(mixture.weights), MultivariateNormal(mixture.means, scale_tril=mixture.factors)
+    )
+    z = 4 * torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(mixture.log_prob(z), twin.log_prob(z), rtol=1e-4, atol=1e-4)
+
+
+def test_samples_have_the_mixtures_moments_and_follow_the_seed():
+    mixture = known_mixture()
+    z = mixture.sample(40_000, seed=2)
+    torch.testing.assert_close(z.mean(dim=0), mixture.weights @ mixture.means, atol=0.06, rtol=0)
+    assert torch.equal(z, mixture.sample(40_000, seed=2))
+    cold = mixture.sample(500, seed=2, temperature=0)
+    assert (cold[:, None] == mixture.means).all(dim=2).any(dim=1).all()  # nothing but the components' centres
+
+
+def test_a_fit_finds_as_many_components_as_there_are_and_is_as_likely_as_scikit_learns():
+    z = known_mixture().sample(6000, seed=1)
+    fitted = fit_mixture(z, seed=0)
+    assert len(fitted.weights) in (4, 8)  # the smallest candidates that can hold three
+    fresh = known_mixture().sample(4000, seed=9)
+    truth = known_mixture().log_prob(fresh).mean().item()
+    peer = GaussianMixture(3, random_state=0).fit(z.numpy()).score(fresh.numpy())
+    assert fitted.log_prob(fresh).mean().item() == pytest.approx(truth, abs=0.05)
+    assert fitted.log_prob(fresh).mean().item() == pytest.approx(peer, abs=0.05)
+
+
+def test_one_cloud_gets_one_component():
+    factor = torch.tensor([[2.0, 0, 0], [1.0, 0.5, 0], [0.0, 0.3, 0.1]])
+    z = torch.randn(5000, 3, generator=torch.Generator().manual_seed(0)) @ factor.T + torch.tensor([5.0, 0, -5.0])
+    fitted = fit_mixture(z)
+    assert len(fitted.weights) == 1
+    torch.testing.assert_close(fitted.factors[0], factor, atol=0.06, rtol=0)
+
+
+def test_named_directions_are_told_apart_although_they_go_together():
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, 2, 8000)
+    second = np.where(rng.random(8000) < 0.8, first, 1 - first)  # tangled, as make-up and youth are
+    third = rng.normal(size=8000) * 5
+    truth = np.array([[2.0, 0, 0, 0.5], [0, 1.5, 0, 0], [0, 0, 0.3, 0]])
+    z = first[:, None] * truth[0] + second[:, None] * truth[1] + third[:, None] * truth[2] + 0.2 * rng.normal(size=(8000, 4))
+    named = fit_named(
+        torch.from_numpy(z).float(),
+        {"a": first, "b": second, "c": third, "words": np.array(["x"] * 8000), "rare": (rng.random(8000) < 0.001).astype(int)},
+    )
+    assert [row.name for row in named] == ["a", "b", "c"]
+    for row, vector in zip(named, truth * [[1], [1], [5]], strict=True):
+        torch.testing.assert_close(row.vector, torch.from_numpy(vector).float(), atol=0.06, rtol=0)
+        assert row.score > 0.95
+
+
+@pytest.fixture(scope="module")
+def charted() -> tuple[VAE, np.ndarray, Atlas]:
+    torch.manual_seed(0)
+    model = VAE(VAEConfig(size=8, channels=3, latent=4, widths=(8,), stem=2)).eval()
+    with torch.no_grad():
+        model.encoder.head.weight[:4] *= 20  # so that pictures lie apart
+        model.encoder.head.weight[3].zero_()  # and one unit sleeps
+        model.encoder.head.bias[3].zero_()
+        model.encoder.head.weight[7].zero_()
+        model.encoder.head.bias[7].zero_()
+    pictures = np.random.default_rng(0).integers(0, 256, (600, 8, 8, 3), dtype=np.uint8)
+    brightness = pictures.mean(axis=(1, 2, 3))
+    attributes = {"bright": (brightness > np.median(brightness)).astype(float)}
+    return model, pictures, chart(model, pictures, attributes, heldout=pictures[:100], examples=pictures[:3])
+
+
+def test_kl_and_active_units_are_those_of_the_posterior(charted):
+    model, pictures, atlas = charted
+    with torch.inference_mode():
+        expected = model.encode(to_tensor(pictures)).kl().mean(dim=0)
+    torch.testing.assert_close(atlas.kl, expected, rtol=1e-4, atol=1e-5)
+    assert atlas.active.tolist() == [True, True, True, False]
+
+
+def test_directions_are_the_principal_ones(charted):
+    model, pictures, atlas = charted
+    with torch.inference_mode():
+        mean = model.encode(to_tensor(pictures)).mean
+    torch.testing.assert_close(atlas.directions @ atlas.directions.T, torch.eye(4), atol=1e-4, rtol=0)
+    along = (mean - mean.mean(dim=0)) @ atlas.directions.T
+    torch.testing.assert_close(along.std(dim=0), atlas.spreads, rtol=1e-3, atol=1e-4)
+    assert atlas.spreads.tolist() == sorted(atlas.spreads.tolist(), reverse=True)
+
+
+def test_knobs_read_what_they_move(charted):
+    _, _, atlas = charted
+    knobs = atlas.knobs()
+    kinds = [knob.kind for knob in knobs]
+    assert kinds == sorted(kinds, key=["named", "direction", "unit"].index)
+    units = [int(knob.key.split(":")[1]) for knob in knobs if knob.kind == "unit"]
+    assert units == atlas.kl.argsort(descending=True)[:3].tolist()  # the sleeping one has no knob
+    z = torch.randn(4)
+    for knob in knobs:
+        assert knob.low < 0 < knob.high
+        before, after = (float(at @ knob.probe) - knob.offset for at in (z, z + 0.7 * knob.vector))
+        assert after - before == pytest.approx(0.7, abs=1e-4)
+        if knob.kind != "unit":
+            assert float(atlas.mean @ knob.probe) - knob.offset == pytest.approx(0, abs=1e-4)
+
+
+def test_saved_and_loaded_is_the_same(charted, tmp_path):
+    atlas = charted[2]
+    atlas.save(tmp_path)
+    loaded = Atlas.load(tmp_path)
+    for field in ("kl", "mean", "covariance", "directions", "spreads"):
+        assert torch.equal(getattr(loaded, field), getattr(atlas, field))
+    assert np.array_equal(loaded.examples, atlas.examples)
+    assert loaded.familiar_error == atlas.familiar_error
+    assert [dataclasses.replace(row, vector=0) for row in loaded.named] == [
+        dataclasses.replace(row, vector=0) for row in atlas.named
+    ]
+    for prior in atlases.PRIORS:
+        assert torch.equal(loaded.prior(prior, 5, 1), atlas.prior(prior, 5, 1))
+
+
+def test_an_unknown_prior_is_named(charted):
+    with pytest.raises(BadInput, match="'flow'"):
+        charted[2].prior("flow", 1, 0)
+
+
+def test_familiar_is_what_the_heldout_pictures_are(charted):
+    model, pictures, atlas = charted
+    with torch.inference_mode():
+        x = to_tensor(pictures[:100])
+        errors = (model.decode(model.encode(x).mode()) - x).square().mean(dim=(1, 2, 3))
+    assert 0.97 <= (errors <= atlas.familiar_error).float().mean() <= 1

@@ -1,0 +1,174 @@
+"""The command line does what its help says: the verbs on a model trained by the first of them, and a sentence for bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vae.cli import main
+
+RECIPE = """
+data = "digits-small"
+framing = "digit"
+steps = 30
+batch = 32
+[model]
+size = 28
+channels = 1
+latent = 3
+widths = [8, 16]
+stem = 4
+likelihood = "bernoulli"
+[card]
+title = "Tiny"
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "recipe.toml").write_text(RECIPE)
+    main(["train", str(folder / "recipe.toml"), "--out", str(folder / "tiny"), "--batch", "16", "--latent", "4"])
+    return folder / "tiny"
+
+
+@pytest.fixture
+def digit(tmp_path):
+    """A seven, drawn dark on light and large, as a visitor would."""
+    canvas = np.full((280, 280), 255, np.uint8)
+    canvas[60:80, 80:200] = 0
+    for i in range(140):
+        canvas[80 + i, 180 - i // 2 : 200 - i // 2] = 0
+    Image.fromarray(canvas).save(tmp_path / "seven.png")
+    return tmp_path / "seven.png"
+
+
+def refused(capsys, *arguments) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    assert isinstance(ended.value.code, str)
+    assert "Traceback" not in ended.value.code
+    return ended.value.code
+
+
+def test_train_publishes_a_whole_checkpoint_with_its_recipe_and_card(trained):
+    assert {path.name for path in trained.parent.iterdir()} == {"tiny", "recipe.toml"}  # the run's state is gone
+    recipe = (trained / "recipe.toml").read_text()
+    assert "batch = 16" in recipe
+    assert "latent = 4" in recipe
+    card = (trained / "README.md").read_text()
+    assert card.startswith("---\n")
+    for name in ("loss", "kl", "reconstructions", "samples", "traversals"):
+        assert f"figures/{name}.png" in card
+        Image.open(trained / "figures" / f"{name}.png").verify()
+
+
+def test_sample_follows_its_seed_and_its_out(trained, tmp_path):
+    command = ["sample", str(trained), "--count", "5", "--seed", "3"]
+    for out in ("a.npy", "b.npy", "grid.png", "film.gif", "folder"):
+        main([*command, "--out", str(tmp_path / out)])
+    a, b = np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy")
+    assert a.shape == (5, 28, 28, 1)
+    assert a.dtype == np.uint8
+    assert np.array_equal(a, b)
+    assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == [f"{i:05}.png" for i in range(5)]
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "folder" / "00002.png")), a[2, ..., 0])
+    main(["sample", str(trained), "--count", "5", "--seed", "4", "--prior", "normal", "--out", str(tmp_path / "c.npy")])
+    assert not np.array_equal(np.load(tmp_path / "c.npy"), a)
+
+
+def test_reconstruct_keeps_the_order_of_sorted_names(trained, digit, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    picture = Image.open(digit)
+    picture.save(folder / "b.png")
+    picture.transpose(Image.Transpose.ROTATE_90).save(folder / "a.png")
+    main(["reconstruct", str(trained), str(folder), "--out", str(tmp_path / "two.npy")])
+    main(["reconstruct", str(trained), str(folder / "b.png"), "--out", str(tmp_path / "one.npy")])
+    two, one = np.load(tmp_path / "two.npy"), np.load(tmp_path / "one.npy")
+    assert two.shape == (2, 28, 28, 1)
+    assert np.abs(two[1].astype(int) - one[0]).max() <= 1
+
+
+@pytest.mark.parametrize("path", ["line", "arc"])
+def test_morph_begins_and_ends_at_the_reconstructions(trained, digit, tmp_path, path):
+    other = tmp_path / "other.png"
+    Image.open(digit).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(other)
+    main(["morph", str(trained), str(digit), str(other), "--steps", "5", "--path", path, "--out", str(tmp_path / "m.npy")])
+    main(["reconstruct", str(trained), str(digit), "--out", str(tmp_path / "r.npy")])
+    film = np.load(tmp_path / "m.npy")
+    assert film.shape == (5, 28, 28, 1)
+    assert np.abs(film[0].astype(int) - np.load(tmp_path / "r.npy")[0]).max() <= 1
+
+
+def test_evaluate_prints_a_table_and_json(trained, capsys):
+    main(["evaluate", str(trained), "--json"])
+    numbers = json.loads(capsys.readouterr().out)
+    assert numbers["pictures"] == 1000
+    assert numbers["elbo"] == pytest.approx(-numbers["reconstruction"] - numbers["kl"])
+    main(["evaluate", str(trained)])
+    table = capsys.readouterr().out
+    assert "nats per picture" in table
+    assert "higher is better" in table
+
+
+def test_bad_input_gets_a_sentence_and_leaves_nothing(trained, digit, tmp_path, capsys):
+    out = tmp_path / "out.png"
+    cases = {
+        "from 1 to": ["sample", trained, "--count", 0, "--out", out],
+        "temperature": ["sample", trained, "--temperature", "nan", "--out", out],
+        "seed": ["sample", trained, "--seed", -1, "--out", out],
+        "no checkpoint": ["sample", "nobody", "--out", out],
+        "from 2 to": ["morph", trained, digit, digit, "--steps", 1, "--out", out],
+        "nothing at": ["reconstruct", trained, tmp_path / "gone", "--out", out],
+        "recipe": ["train", tmp_path / "gone.toml", "--out", tmp_path / "x"],
+        "something else": ["train", trained / "recipe.toml", "--out", tmp_path],
+        "latent": ["train", trained / "recipe.toml", "--out", tmp_path / "x", "--latent", 0],
+        "device": ["sample", trained, "--device", "abacus", "--out", out],
+    }
+    for word, arguments in cases.items():
+        assert word in refused(capsys, *arguments), word
+    assert {path.name for path in tmp_path.iterdir()} == {"seven.png"}
+
+
+def test_an_interrupted_run_is_kept_and_taken_up_again(trained, tmp_path):
+    out = tmp_path / "paused"
+    command = [sys.executable, "-m", "vae", "train", str(trained / "recipe.toml"), "--out", str(out), "--steps", "100000"]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    text = ""
+    while "step" not in text:  # it has begun to learn
+        text += running.stderr.read(1)
+    running.send_signal(signal.SIGINT)
+    _, error = running.communicate(timeout=60)
+    assert "--resume" in error
+    assert not out.exists()
+    assert (tmp_path / "paused.run").exists()
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert "add --resume" in again.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
+def test_kill_leaves_no_broken_checkpoint(trained, tmp_path):
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "vae", "train", str(trained / "recipe.toml"), "--out", str(out), "--steps", "100000"]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    text = ""
+    while "step" not in text:
+        text += running.stderr.read(1)
+    time.sleep(0.2)
+    running.kill()
+    running.wait(10)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("verb", ["train", "sample", "reconstruct", "morph", "evaluate"])
+def test_help_has_an_example(verb, capsys):
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    assert f"python -m vae {verb}" in capsys.readouterr().out

@@ -1,0 +1,86 @@
+"""Paths and samples against what geometry and statistics say of them."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vae import latents
+from vae.errors import BadInput
+
+seeds = st.integers(0, 10_000)
+steps = st.integers(2, 40)
+
+
+def ends(seed, size=6):
+    return torch.randn(2, size, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("path", latents.PATHS.values())
+@given(seed=seeds, count=steps)
+def test_paths_begin_and_end_exactly_where_asked(path, seed, count):
+    a, b = ends(seed)
+    walked = path(a, b, count)
+    assert walked.shape == (count, 6)
+    assert torch.equal(walked[0], a)
+    assert torch.equal(walked[-1], b)
+
+
+@given(seed=seeds, count=steps)
+def test_a_line_walks_even_steps(seed, count):
+    a, b = ends(seed)
+    torch.testing.assert_close(latents.line(a, b, count).diff(dim=0), ((b - a) / (count - 1)).expand(count - 1, 6))
+
+
+@given(seed=seeds, count=steps)
+def test_an_arc_keeps_its_norm_between_the_ends_and_turns_evenly(seed, count):
+    a, b = ends(seed)
+    walked = latents.arc(a, b, count)
+    norms = walked.norm(dim=1)
+    low, high = sorted((a.norm().item(), b.norm().item()))
+    assert norms.min() >= low - 1e-4
+    assert norms.max() <= high + 1e-4
+    turns = torch.nn.functional.cosine_similarity(walked[1:], walked[:-1]).clamp(-1, 1).acos()
+    torch.testing.assert_close(turns, turns.mean().expand(count - 1), atol=2e-3, rtol=0)
+
+
+def test_an_arc_without_a_plane_of_its_own_is_the_line():
+    a = torch.tensor([1.0, 2.0])
+    for b in (3 * a, -a, torch.zeros(2)):
+        assert torch.equal(latents.arc(a, b, 7), latents.line(a, b, 7))
+
+
+@pytest.mark.parametrize("path", latents.PATHS.values())
+@pytest.mark.parametrize("count", [1, 0, -3, 2.5])
+def test_a_path_needs_two_ends(path, count):
+    with pytest.raises(BadInput, match="2 or more"):
+        path(torch.zeros(2), torch.ones(2), count)
+
+
+def test_normal_samples_follow_seed_and_temperature():
+    z = latents.sample_normal(50_000, 2, seed=1, temperature=0.5)
+    torch.testing.assert_close(z.std(dim=0), torch.full((2,), 0.5), atol=0.01, rtol=0)
+    assert torch.equal(z, latents.sample_normal(50_000, 2, seed=1, temperature=0.5))
+    assert not latents.sample_normal(3, 2, seed=1, temperature=0).any()
+
+
+@pytest.mark.parametrize("temperature", [-0.1, 2.1, float("nan"), float("inf"), "hot", None])
+def test_temperature_has_limits(temperature):
+    with pytest.raises(BadInput, match="temperature"):
+        latents.sample_normal(1, 2, 0, temperature)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 1.5, "seven"])
+def test_seeds_have_limits(seed):
+    with pytest.raises(BadInput, match="seed"):
+        latents.sample_normal(1, 2, seed)
+
+
+def test_traverse_plane_and_combine_are_what_they_say():
+    z, u, v = torch.randn(3, 4)
+    values = torch.tensor([-1.0, 0.0, 2.0])
+    assert torch.equal(latents.traverse(z, u, values), torch.stack([z - u, z, z + 2 * u]))
+    board = latents.plane(z, u, v, values, torch.tensor([0.0, 1.0]))
+    assert board.shape == (2, 3, 4)
+    torch.testing.assert_close(board[1, 2], z + 2 * u + v)
+    torch.testing.assert_close(latents.combine(torch.stack([z, u, v]), torch.tensor([1.0, -1.0, 1.0])), z - u + v)

@@ -1,0 +1,48 @@
+// Runs inside gr.HTML (element, props, server, upload, watch are Gradio's): puts the Explore tab on its server functions.
+(async () => {
+  const box = element.querySelector(".lp-explore");
+  const first = box.querySelector("img");
+  const { root = "" } = window.gradio_config ?? {};
+  const path = new URL(root || "/", location.href).pathname.replace(/\/$/, "");
+  const loading = import(`${location.origin}${path}/gradio_api/file=${props.folder}/explore.js`);
+  await first.decode();
+  box.dataset.drawn = 0;
+  const { Explore } = await loading;
+
+  const MEGABYTES = 30;
+
+  async function ask(name, question) {
+    let answer;
+    try {
+      answer = await server[name]({ model: props.view.model, ...question });
+    } catch {
+      throw new Error(props.words.offline);
+    }
+    if (answer?.error) throw Object.assign(new Error(answer.error), { isFinal: true });
+    return answer;
+  }
+
+  async function encode({ file, ...question }) {
+    if (!file) return ask("encode", question);
+    if (file.size > MEGABYTES * 1e6) throw new Error(props.words.too_large);
+    let sent;
+    try {
+      sent = await upload(file);
+    } catch {
+      throw new Error(props.words.offline);
+    }
+    return ask("encode", { path: sent.path });
+  }
+
+  const backend = {
+    decode: async z => (await ask("decode", { z })).picture,
+    pictures: async zs => (await ask("decode_many", { zs })).pictures,
+    surprise: async seed => (await ask("surprise", { seed })).z,
+    encode,
+  };
+  const explore = new Explore(box, {
+    words: props.words, view: props.view, backend, drawn: count => (box.dataset.drawn = count),
+  });
+  watch("view", () => explore.open(props.view));
+  watch("sent", () => props.sent?.z && explore.receive(props.sent.z));
+})();

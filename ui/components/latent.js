@@ -1,0 +1,92 @@
+// The latent that is shown, where a knob reads it, and its history. Knows nothing of pictures or of the page.
+// A latent z reads z . probe - offset on a knob; moving the knob by d adds d times its vector.
+
+export class Latent extends EventTarget {
+  constructor(start) {
+    super();
+    this.open(start);
+  }
+
+  // Another starting point: what Reset goes back to; the history begins anew.
+  open(start) {
+    this.start = [...start];
+    this.past = [];
+    this.future = [];
+    this.settled = this.start;
+    this.#move(this.start);
+  }
+
+  turn(knob, value) {
+    const step = value - read(this.z, knob);
+    this.#move(moved(this.z, knob, step));
+  }
+
+  // The hand rests: what stood before becomes one step to undo.
+  settle() {
+    if (this.z === this.settled) return;
+    this.past = [...this.past.slice(-199), this.settled];
+    this.future = [];
+    this.settled = this.z;
+    this.#tell();
+  }
+
+  jump(z) {
+    this.settle();
+    this.#move([...z]);
+    this.settle();
+  }
+
+  reset() {
+    this.jump(this.start);
+  }
+
+  undo() {
+    this.settle();
+    if (!this.past.length) return;
+    this.future.push(this.settled);
+    this.settled = this.past.pop();
+    this.#move(this.settled);
+  }
+
+  redo() {
+    if (this.z !== this.settled || !this.future.length) return;
+    this.past.push(this.settled);
+    this.settled = this.future.pop();
+    this.#move(this.settled);
+  }
+
+  #move(z) {
+    this.z = z;
+    this.#tell();
+  }
+
+  #tell() {
+    this.dispatchEvent(new Event("change"));
+  }
+}
+
+export function read(z, knob) {
+  let sum = -knob.offset;
+  for (let i = 0; i < z.length; i++) sum += z[i] * knob.probe[i];
+  return sum;
+}
+
+// z with the knob moved on by a step, as a new array.
+export function moved(z, knob, step) {
+  return z.map((value, i) => value + step * knob.vector[i]);
+}
+
+// z with the knob at a value, the rest as it is.
+export function at(z, knob, value) {
+  return moved(z, knob, value - read(z, knob));
+}
+
+// The knobs as the server sends them; a raw unit comes without its arrays, which are all 0 but one.
+export function whole(knobs, latent) {
+  return knobs.map(knob => {
+    if (knob.unit === undefined) return knob;
+    const axis = Array(latent).fill(0);
+    axis[knob.unit] = 1;
+    return { ...knob, vector: axis, probe: axis };
+  });
+}

@@ -1,0 +1,94 @@
+// The picture that follows the hand: a canvas, and as many requests in flight as the way to the decoder is long.
+// `decode(z)` gives a promise of a picture's URL. An older picture never replaces a newer one, and the last latent asked
+// for is always drawn in the end, also when its request fails at first.
+
+const MOST = 4; // in flight; six were slower than four
+const RETRIES = 4;
+const STEADY = 15; // ms a round trip may take for one request at a time to give 60 pictures a second
+
+export class Live {
+  // drawn(): after each new picture. failed(error | null): a request failed, or all is well again.
+  constructor(canvas, decode, { drawn = () => {}, failed = () => {} } = {}) {
+    Object.assign(this, { canvas, decode, drawn, failed });
+    this.brush = canvas.getContext("2d");
+    this.count = 0; // pictures drawn
+    this.asked = 0;
+    this.newest = 0; // the newest request that has been drawn
+    this.flying = 0;
+    this.wanted = null;
+    this.trips = []; // ms, of the last requests
+    this.times = []; // when the last pictures were drawn
+  }
+
+  show(z) {
+    this.wanted = { z, tries: 0 };
+    this.#pump();
+  }
+
+  // A picture that is here already. What is still under way must not replace it.
+  async paint(url) {
+    const me = ++this.asked;
+    this.wanted = null;
+    const image = new Image();
+    image.src = url;
+    await image.decode();
+    this.#draw(image, me);
+  }
+
+  // The quickest of the last round trips in ms: what is left when nobody waits in line.
+  get milliseconds() {
+    return this.trips.length ? Math.min(...this.trips) : 0;
+  }
+
+  // Pictures drawn in the last second.
+  get speed() {
+    const since = performance.now() - 1000;
+    return this.times.filter(time => time > since).length;
+  }
+
+  get #room() {
+    return Math.max(1, Math.min(MOST, 1 + Math.floor(this.milliseconds / STEADY)));
+  }
+
+  async #pump() {
+    if (!this.wanted || this.flying >= this.#room) return;
+    const wish = this.wanted, me = ++this.asked, began = performance.now();
+    this.wanted = null;
+    this.flying++;
+    try {
+      const image = new Image();
+      image.src = await this.decode(wish.z);
+      this.trips = [...this.trips.slice(-15), performance.now() - began];
+      await image.decode();
+      this.#draw(image, me);
+      this.failed(null);
+    } catch (error) {
+      this.failed(error);
+      if (!this.wanted && me === this.asked && wish.tries < RETRIES && !error.isFinal)
+        setTimeout(() => this.#again(wish, me), 400 * 2 ** wish.tries);
+    } finally {
+      this.flying--;
+      this.#pump();
+    }
+  }
+
+  #again(wish, me) {
+    if (this.wanted || me !== this.asked) return; // something newer is on its way
+    this.wanted = { z: wish.z, tries: wish.tries + 1 };
+    this.#pump();
+  }
+
+  #draw(image, me) {
+    if (me <= this.newest) return; // compared with the last one drawn, not the last one received: that starved the page
+    this.newest = me;
+    const { canvas } = this;
+    if (canvas.width !== image.naturalWidth || canvas.height !== image.naturalHeight) {
+      canvas.width = image.naturalWidth;
+      canvas.height = image.naturalHeight;
+    }
+    this.brush.drawImage(image, 0, 0);
+    this.count++;
+    this.times = [...this.times.slice(-119), performance.now()];
+    this.drawn();
+  }
+}

@@ -1,0 +1,167 @@
+"""The Explore tab: what the numbers mean. The page's part is components/explore.js; here is what it asks the server.
+
+The server functions take one JSON object and can be called by anybody with anything: each checks all that it is given.
+"""
+
+import base64
+import binascii
+import html
+import math
+from pathlib import Path
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from ui import shelf
+from ui.edge import answered, spoken
+from ui.shelf import Page
+from ui.theme import COMPONENTS
+from ui.words import say, section
+from vae import images
+from vae.atlas import Knob
+from vae.checkpoints import Checkpoint
+from vae.errors import BadInput
+
+EXAMPLES = 8
+DIRECTIONS = 12  # shown of those that the model found by itself
+AT_ONCE = 32  # latents in one call
+DRAWING_CHARACTERS = 1_000_000
+SURPRISE_TEMPERATURE = 0.8  # a little less adventurous than the data: fewer oddities, still all kinds
+BOARD = (
+    '<div class="lp-explore"><section class="lp-card pic"><img src="{picture}" alt="{label}">'
+    '<div class="side"></div></section></div>'
+)
+
+
+def view(model_id: str) -> dict:
+    """All that the page needs to open a model: start latent with its picture, knobs, examples. BadInput for a strange id."""
+    model = shelf.get(model_id)
+    start = model.encode(model.atlas.examples[:1])
+    knobs = model.atlas.knobs()
+    found = [knob for knob in knobs if knob.kind == "direction"]
+    kept = [knob for knob in knobs if knob.kind != "direction" or knob in found[:DIRECTIONS]]
+    return {
+        "model": model_id,
+        "is_grey": model.model.config.channels == 1,
+        "start": _short(start[0].tolist()),
+        "picture": images.data_url(model.decode(start)[0]),
+        "knobs": [_plain(knob) for knob in kept],
+        "examples": [images.data_url(picture) for picture in model.atlas.examples[:EXAMPLES]],
+    }
+
+
+def _plain(knob: Knob) -> dict:
+    """A knob as JSON; of a raw unit only its number, for its arrays are 0 but for one place."""
+    plain = {"key": knob.key, "kind": knob.kind, "label": knob.label, "low": knob.low, "high": knob.high}
+    plain["offset"] = _short([knob.offset])[0]
+    if knob.kind == "unit":
+        return plain | {"unit": int(knob.key.partition(":")[2])}
+    return plain | {"vector": _short(knob.vector.tolist()), "probe": _short(knob.probe.tolist())}
+
+
+def _short(numbers: list[float]) -> list[float]:
+    """Five significant digits: a fifth of the bytes."""
+    return [float(f"{number:.5g}") for number in numbers]
+
+
+@answered
+def decode(asked: dict) -> dict:
+    """{"model", "z": [D]} -> {"picture": URL}"""
+    model = shelf.get(asked.get("model"))
+    return {"picture": images.data_url(model.decode([_latent(asked.get("z"), model)])[0])}
+
+
+@answered
+def decode_many(asked: dict) -> dict:
+    """{"model", "zs": [N][D]}, N at most AT_ONCE -> {"pictures": [URL, ...]}"""
+    model, zs = shelf.get(asked.get("model")), asked.get("zs")
+    if not isinstance(zs, list) or not 1 <= len(zs) <= AT_ONCE:
+        raise BadInput(say("explore.bad_latents", most=AT_ONCE, latent=model.model.config.latent))
+    pictures = model.decode([_latent(z, model) for z in zs])
+    return {"pictures": [images.data_url(picture) for picture in pictures]}
+
+
+@answered
+def surprise(asked: dict) -> dict:
+    """{"model", "seed"} -> {"z": [D]}, drawn from where the data lie; one seed, one latent"""
+    model, seed = shelf.get(asked.get("model")), asked.get("seed")
+    if type(seed) is not int or not 0 <= seed < 2**31:
+        raise BadInput(say("explore.bad_seed", value=repr(seed)[:40]))
+    return {"z": _short(model.atlas.prior("mixture", 1, seed, SURPRISE_TEMPERATURE)[0].tolist())}
+
+
+@answered
+def encode(asked: dict) -> dict:
+    """{"model", and one of "example": number, "path": of an upload, "drawing": URL} -> {"z": [D], "seen": URL, "note": text}
+
+    seen is the picture in the model's form; note is empty unless the model never saw the like. An upload is deleted.
+    """
+    model = shelf.get(asked.get("model"))
+    if "example" in asked:
+        picture, is_known = _example(asked["example"], model), True
+    elif "drawing" in asked:
+        picture, is_known = model.prepare(images.load(_drawing(asked["drawing"]))), True
+    elif "path" in asked:
+        picture = model.prepare(_upload(asked["path"]))
+        is_known = model.is_familiar(picture)
+    else:
+        raise BadInput(say("explore.bad_source"))
+    z = model.encode(picture[None])[0].tolist()
+    return {"z": _short(z), "seen": images.data_url(picture), "note": "" if is_known else say("explore.unfamiliar")}
+
+
+def _latent(z: object, model: Checkpoint) -> list[float]:
+    latent = model.model.config.latent
+    is_numbers = isinstance(z, list) and all(type(value) in (int, float) for value in z)
+    if not is_numbers or len(z) != latent or not all(abs(value) < 1e9 and math.isfinite(value) for value in z):
+        raise BadInput(say("explore.bad_latent", latent=latent))
+    return z
+
+
+def _example(number: object, model: Checkpoint):
+    if type(number) is not int or not 0 <= number < len(model.atlas.examples):
+        raise BadInput(say("explore.bad_example", count=len(model.atlas.examples)))
+    return model.atlas.examples[number]
+
+
+def _drawing(url: object) -> bytes:
+    head, _, body = url.partition(",") if isinstance(url, str) else ("", "", "")
+    if head not in ("data:image/png;base64", "data:image/jpeg;base64") or len(body) > DRAWING_CHARACTERS:
+        raise BadInput(say("explore.bad_drawing", most=f"{DRAWING_CHARACTERS:,}"))
+    try:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadInput(say("explore.bad_drawing", most=f"{DRAWING_CHARACTERS:,}")) from error
+
+
+def _upload(path: object):
+    """The picture in a file that was uploaded a moment ago, and the file is gone. Never a file from elsewhere."""
+    folder = Path(get_upload_folder()).resolve()
+    file = Path(path).resolve() if isinstance(path, str) and "\0" not in path else folder
+    if not file.is_relative_to(folder) or not file.is_file():
+        raise BadInput(say("explore.bad_path"))
+    try:
+        return images.load(file)
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def build(page: Page) -> None:
+    """The tab's contents. The first picture travels with the page itself, so that it is there at first paint."""
+    first = view(shelf.default())
+    board = gr.HTML(
+        html_template=BOARD.format(picture=first["picture"], label=html.escape(say("explore.picture"))),
+        js_on_load=(COMPONENTS / "explore_mount.js").read_text(encoding="utf-8"),
+        apply_default_css=False,
+        server_functions=[decode, decode_many, surprise, encode],
+        elem_id="explore-board",
+        folder=COMPONENTS.as_posix(),
+        words=section("explore"),
+        view=first,
+        sent=None,
+    )
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    page.model_id.change(
+        spoken(lambda model_id: gr.HTML(view=view(model_id))), page.model_id, board, queue=False, **quiet
+    )
+    page.sent.change(lambda z: gr.HTML(sent={"z": z}), page.sent, board, queue=False, **quiet)

@@ -1,0 +1,68 @@
+"""The frame: title, the models as a row of pictures, four tabs with a sentence each, and what the tabs share."""
+
+import html
+
+import gradio as gr
+
+from ui import explore, morph, sample, shelf, theme, train
+from ui.edge import spoken
+from ui.shelf import Page
+from ui.theme import COMPONENTS
+from ui.words import say
+
+TABS = {"explore": explore, "sample": sample, "morph": morph, "train": train}
+TICK_SECONDS = 1.0
+LAUNCH = {
+    "theme": theme.theme,
+    "css": theme.css,
+    "css_paths": theme.css_paths,
+    "ssr_mode": False,
+    "show_error": False,
+    "max_file_size": "30mb",
+    "run_history": False,
+    "enable_monitoring": False,
+    "footer_links": ["settings"],
+}
+HEADER = """<header class="lp-header"><h1>{title}<small>{subtitle}</small></h1>
+<div class="lp-picker" role="group" aria-label="{models}">{{{{#each entries}}}}<button type="button" data-id="{{{{this.id}}}}">
+<img src="{{{{this.thumb}}}}" alt="" width="56" height="56"><span>{{{{this.title}}}}</span></button>{{{{/each}}}}</div></header>"""
+
+
+def build() -> gr.Blocks:
+    """The whole page, ready to launch with LAUNCH."""
+    gr.set_static_paths([COMPONENTS])
+    with gr.Blocks(title=say("page.title"), analytics_enabled=False, delete_cache=(600, 3600)) as demo:
+        # Outside of the tabs: a closed tab would not load them, and a reloaded page would lose its run.
+        runs = gr.BrowserState([], storage_key="latent-playground-runs")
+        tick = gr.Timer(TICK_SECONDS, active=False)
+        sent, picked = gr.State(None), gr.State(None)
+        shown = gr.State(shelf.ids())
+        picker = _picker(shelf.default())
+        with gr.Tabs(selected="explore", elem_id="lp-tabs") as tabs:
+            page = Page(model_id=picker, sent=sent, picked=picked, tabs=tabs, runs=runs, tick=tick)
+            for name, tab in TABS.items():
+                with gr.Tab(say(f"page.{name}"), id=name):
+                    gr.HTML(f'<p class="lp-says">{html.escape(say(f"page.{name}_says"))}</p>', apply_default_css=False)
+                    tab.build(page)
+        quiet = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+        gr.on([demo.load, runs.change, tick.tick], spoken(choices), [runs, shown], [picker, shown], **quiet)
+    return demo
+
+
+def _picker(model_id: str) -> gr.HTML:
+    """Its value is the id of the chosen model, for everything on the page that asks."""
+    words = {name: html.escape(say(f"page.{name}")) for name in ("title", "subtitle", "models")}
+    return gr.HTML(
+        model_id,
+        html_template=HEADER.format(**words),
+        js_on_load=(COMPONENTS / "picker.js").read_text(encoding="utf-8"),
+        apply_default_css=False,
+        elem_id="lp-header",
+        entries=shelf.entries(),
+    )
+
+
+def choices(tokens: list[str], shown: list[str]) -> tuple:
+    """The picker's pictures with this visitor's own models, and their ids; nothing new if those are the ids shown."""
+    ids = shelf.ids(tokens)
+    return (gr.skip(), gr.skip()) if ids == shown else (gr.HTML(entries=shelf.entries(tokens)), ids)
