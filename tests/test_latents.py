@@ -44,6 +44,13 @@ def test_an_arc_keeps_its_norm_between_the_ends_and_turns_evenly(seed, count):
     torch.testing.assert_close(turns, turns.mean().expand(count - 1), atol=2e-3, rtol=0)
 
 
+@pytest.mark.parametrize("gap", [2e-3, 1e-2])
+def test_an_arc_between_nearly_opposite_ends_keeps_its_norm(gap):
+    a = torch.nn.functional.normalize(torch.randn(64, generator=torch.Generator().manual_seed(0)), dim=0)
+    aside = torch.nn.functional.normalize(a.flip(0) - (a.flip(0) @ a) * a, dim=0)
+    torch.testing.assert_close(latents.arc(a, gap * aside - a, 9).norm(dim=1), torch.ones(9), atol=1e-3, rtol=0)
+
+
 def test_an_arc_without_a_plane_of_its_own_is_the_line():
     a = torch.tensor([1.0, 2.0])
     for b in (3 * a, -a, torch.zeros(2)):

@@ -23,6 +23,8 @@ from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
 
 EXAMPLES = 8
+LABELS = section("knobs")  # for knobs whose name in the data is not what people would say
+FIRST = ("smile", "glasses", "beard", "hat", "long_hair", "hair_lightness", "skin_lightness", "roll")
 DIRECTIONS = 12  # shown of those that the model found by itself
 AT_ONCE = 32  # latents in one call
 DRAWING_CHARACTERS = 1_000_000
@@ -37,22 +39,28 @@ def view(model_id: str) -> dict:
     """All that the page needs to open a model: start latent with its picture, knobs, examples. BadInput for a strange id."""
     model = shelf.get(model_id)
     start = model.encode(model.atlas.examples[:1])
-    knobs = model.atlas.knobs()
-    found = [knob for knob in knobs if knob.kind == "direction"]
-    kept = [knob for knob in knobs if knob.kind != "direction" or knob in found[:DIRECTIONS]]
     return {
         "model": model_id,
         "is_grey": model.model.config.channels == 1,
         "start": _short(start[0].tolist()),
         "picture": images.data_url(model.decode(start)[0]),
-        "knobs": [_plain(knob) for knob in kept],
+        "knobs": [_plain(knob) for knob in _in_order(model.atlas.knobs())],
         "examples": [images.data_url(picture) for picture in model.atlas.examples[:EXAMPLES]],
     }
 
 
+def _in_order(knobs: list[Knob]) -> list[Knob]:
+    """The knobs that everybody has a word for first, then the others as they come; not all directions."""
+    rank = {f"named:{name}": place for place, name in enumerate(FIRST)}
+    left_out = [knob.key for knob in knobs if knob.kind == "direction"][DIRECTIONS:]
+    kept = [knob for knob in knobs if knob.key not in left_out]
+    return sorted(kept, key=lambda knob: rank.get(knob.key, len(FIRST)))
+
+
 def _plain(knob: Knob) -> dict:
     """A knob as JSON; of a raw unit only its number, for its arrays are 0 but for one place."""
-    plain = {"key": knob.key, "kind": knob.kind, "label": knob.label, "low": knob.low, "high": knob.high}
+    label = LABELS.get(knob.key, knob.label)
+    plain = {"key": knob.key, "kind": knob.kind, "label": label, "low": knob.low, "high": knob.high}
     plain["offset"] = _short([knob.offset])[0]
     if knob.kind == "unit":
         return plain | {"unit": int(knob.key.partition(":")[2])}

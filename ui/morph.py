@@ -14,17 +14,20 @@ from gradio.utils import get_upload_folder
 from ui import shelf
 from ui.edge import spoken
 from ui.shelf import Page
-from ui.words import say
+from ui.theme import COMPONENTS
+from ui.words import say, section
 from vae import images
 from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
 from vae.latents import PATHS
 
-COMPONENTS = Path(__file__).with_name("components")
 SIDES = ("a", "b")
 STEPS = (2, 33)
 FIRST = {"steps": 17, "path": "line"}
-DRAWING_PREFIX, DRAWING_AT_MOST = "data:image/png;base64,", 300_000  # characters; a canvas of 280 x 280 has some 10,000
+DRAWING_PREFIX, DRAWING_AT_MOST = (
+    "data:image/png;base64,",
+    300_000,
+)  # characters; a canvas of 280 x 280 has some 10,000
 
 
 # Handlers: plain values in, plain values or updates out. A side is (z, view): its latent, and what its component shows.
@@ -41,6 +44,8 @@ def example(model_id: str, index: int) -> tuple[list[float], dict]:
 
 def upload(model_id: str, file: str) -> tuple[list[float], dict]:
     """The side that shows a visitor's picture, brought to the model's form. BadInput for what is no picture."""
+    if not isinstance(file, str):
+        raise BadInput(say("morph.no_file"))
     checkpoint = shelf.get(model_id)
     return _side(checkpoint, checkpoint.prepare(images.load(file)))
 
@@ -119,31 +124,29 @@ def side(name: str, view: dict) -> gr.HTML:
     """Picture and reconstruction of side "a" or "b", and where to get another. Events: "example", "drawing"."""
     words = {
         key: html.escape(say(f"morph.{key}", side=name.upper()))
-        for key in ("given", "seen", "upload", "draw", "wipe", "example", "pen")
+        for key in ("given", "seen", "upload", "draw", "example")
     }
     template = (
-        f'<figure><div class="pane"><img class="given" alt="{words["given"]}">'
-        f'<canvas width="280" height="280" aria-label="{words["pen"]}" hidden></canvas></div>'
-        f"<figcaption>{words['given']}</figcaption></figure>"
-        f'<figure><div class="pane"><img class="seen" alt="{words["seen"]}"></div>'
-        f"<figcaption>{words['seen']}</figcaption></figure>"
+        f'<figure><img class="given" alt=""><figcaption>{words["given"]}</figcaption></figure>'
+        f'<figure><img class="seen" alt=""><figcaption>{words["seen"]}</figcaption></figure>'
         f'<p role="status"></p><div class="starts" data-label="{words["example"]}"></div>'
         f'<div class="ways"><button class="lp-btn" data-way="upload">{words["upload"]}</button>'
-        f'<button class="lp-btn" data-way="draw" data-words="{words["draw"]}|{words["wipe"]}" hidden></button></div>'
+        f'<button class="lp-btn" data-way="draw" hidden>{words["draw"]}</button></div>'
     )
     return gr.HTML(
         view, html_template=template, js_on_load=_script("side.js"), apply_default_css=False,
         elem_id=f"morph-{name}", elem_classes="lp-side", input=f"#morph-{name}-file input",
+        folder=COMPONENTS.as_posix(), words=section("explore"),
     )  # fmt: skip
 
 
 def screen(shown: dict) -> gr.HTML:
     """The film: one large picture, a scrubber, a strip. All of it moves in the browser."""
+    words = {key: html.escape(say(f"morph.{key}")) for key in ("between", "scrub", "play", "pause")}
     template = (
-        f'<img class="large" alt="{html.escape(say("morph.between"))}">'
-        f'<label><output></output><input type="range" min="0" step="1" aria-label="{html.escape(say("morph.scrub"))}"></label>'
-        '<div class="strip"></div>'
-        f'<button class="lp-btn play" data-words="{html.escape(say("morph.play"))}|{html.escape(say("morph.pause"))}"></button>'
+        f'<img class="large" alt="{words["between"]}"><label><output></output>'
+        f'<input class="lp-range" type="range" min="0" step="1" aria-label="{words["scrub"]}"></label>'
+        f'<div class="strip"></div><button class="lp-btn play" data-words="{words["play"]}|{words["pause"]}"></button>'
     )
     return gr.HTML(
         shown, html_template=template, js_on_load=_script("film.js"), apply_default_css=False,
@@ -163,7 +166,7 @@ def build(page: Page) -> None:
     with gr.Column(elem_classes="lp-card"):
         with gr.Row(elem_classes="lp-morph"):
             a = side("a", view_a)
-            with gr.Column(elem_classes="lp-stage", min_width=240):
+            with gr.Column(elem_classes="lp-stage", min_width=0):
                 shown = screen(film(first, z_a, z_b, **FIRST))
                 with gr.Row(elem_classes="lp-film-settings"):
                     path = gr.Radio(
@@ -171,19 +174,24 @@ def build(page: Page) -> None:
                         elem_classes="lp-chips", elem_id="morph-path",
                     )  # fmt: skip
                     steps = gr.Slider(
-                        *STEPS, FIRST["steps"], step=1, label=say("morph.steps"), buttons=[], elem_id="morph-steps"
-                    )
+                        *STEPS, FIRST["steps"], step=1, label=say("morph.steps"), buttons=[],
+                        elem_classes="lp-slider", elem_id="morph-steps",
+                    )  # fmt: skip
                     take = gr.Button(
-                        say("morph.download"), variant="primary", elem_id="morph-download", min_width=120
+                        say("morph.download"), variant="primary", elem_id="morph-download", min_width=0
                     )
             b = side("b", view_b)
+        gr.HTML(f'<p class="lp-promise">{html.escape(say("page.promise"))}</p>', apply_default_css=False)
     file = gr.DownloadButton(visible="hidden", elem_id="morph-file")
 
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     settings = [page.model_id, *points, steps, path]
     for name, point, component in zip(SIDES, points, (a, b), strict=True):
-        drop = gr.UploadButton(file_types=None, visible="hidden", elem_id=f"morph-{name}-file")
-        drop.upload(spoken(upload), [page.model_id, drop], [point, component], **quiet)
+        with gr.Column(elem_id=f"morph-{name}-file", elem_classes="lp-unseen"):
+            drop = gr.UploadButton(
+                say("morph.upload")
+            )  # of any type: vae.images says best what is wrong with a file
+        drop.upload(spoken(_on_upload), [page.model_id, drop], [point, component], **quiet)
         component.example(spoken(_on_example), page.model_id, [point, component], **quiet)
         component.drawing(spoken(_on_drawing), page.model_id, [point, component], **quiet)
     page.picked.change(spoken(picked), [page.model_id, page.picked], [points[0], a], **quiet)
@@ -195,6 +203,14 @@ def build(page: Page) -> None:
     take.click(spoken(keep), settings, file, **quiet).success(
         None, js="() => document.querySelector('#morph-file').click()"
     )
+
+
+def _on_upload(model_id: str, file: str) -> tuple:
+    """file: in Gradio's cache, as gr.UploadButton has seen to; nothing is kept, so it goes at once."""
+    try:
+        return upload(model_id, file)
+    finally:
+        Path(file).unlink(missing_ok=True)
 
 
 def _on_example(model_id: str, event: gr.EventData) -> tuple:

@@ -16,6 +16,7 @@ LAUNCH = {
     "theme": theme.theme,
     "css": theme.css,
     "css_paths": theme.css_paths,
+    "head": theme.head,
     "ssr_mode": False,
     "show_error": False,
     "max_file_size": "30mb",
@@ -42,7 +43,8 @@ def build() -> gr.Blocks:
             page = Page(model_id=picker, sent=sent, picked=picked, tabs=tabs, runs=runs, tick=tick)
             for name, tab in TABS.items():
                 with gr.Tab(say(f"page.{name}"), id=name):
-                    gr.HTML(f'<p class="lp-says">{html.escape(say(f"page.{name}_says"))}</p>', apply_default_css=False)
+                    says = f"<p>{html.escape(say(f'page.{name}_says'))}</p>"
+                    gr.HTML(says, apply_default_css=False, elem_classes="lp-says")
                     tab.build(page)
         quiet = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
         gr.on([demo.load, runs.change, tick.tick], spoken(choices), [runs, shown], [picker, shown], **quiet)

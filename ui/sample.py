@@ -4,7 +4,6 @@ import html
 import io
 import secrets
 import zipfile
-from pathlib import Path
 
 import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
@@ -13,11 +12,11 @@ from gradio.utils import get_upload_folder
 from ui import shelf
 from ui.edge import spoken
 from ui.shelf import Page
+from ui.theme import COMPONENTS
 from ui.words import say
 from vae import images
 from vae.errors import BadInput
 
-COMPONENTS = Path(__file__).with_name("components")
 COUNT, SEED, TEMPERATURE = (1, 64), (0, 2**31 - 1), (0, 1.5)
 PRIORS = ("mixture", "normal")
 FIRST = {"count": 32, "seed": 2026, "temperature": 0.9, "prior": "mixture"}
@@ -67,7 +66,9 @@ def keep(thrown: dict) -> str:
     with zipfile.ZipFile(packed, "w") as archive:
         for place, picture in enumerate(checkpoint.decode(thrown["latents"])):
             archive.writestr(f"{place:02d}.png", images.encode(picture))
-    return save_bytes_to_cache(packed.getvalue(), f"{checkpoint.name}-{thrown['seed']}.zip", get_upload_folder())
+    return save_bytes_to_cache(
+        packed.getvalue(), f"{checkpoint.name}-{thrown['seed']}.zip", get_upload_folder()
+    )
 
 
 def _number(name: str, value: object, limits: tuple[float, float]) -> float:
@@ -105,13 +106,14 @@ def build(page: Page) -> None:
     shown, first = throw(shelf.default(), **FIRST)
     thrown = gr.State(first)
     with gr.Row(elem_classes="lp-sample"):
-        with gr.Column(elem_classes="lp-card lp-throw", min_width=260):
+        with gr.Column(elem_classes="lp-card lp-throw", min_width=0):
             count = gr.Slider(
-                *COUNT, FIRST["count"], step=1, label=say("sample.count"), buttons=[], elem_id="sample-count"
-            )
+                *COUNT, FIRST["count"], step=1, label=say("sample.count"), buttons=[],
+                elem_classes="lp-slider", elem_id="sample-count",
+            )  # fmt: skip
             temperature = gr.Slider(
                 *TEMPERATURE, FIRST["temperature"], step=0.05, label=say("sample.temperature"), buttons=[],
-                elem_id="sample-temperature",
+                elem_classes="lp-slider", elem_id="sample-temperature",
             )  # fmt: skip
             prior = gr.Radio(
                 [(say(f"sample.{name}"), name) for name in PRIORS], value=FIRST["prior"], label=say("sample.prior"),
@@ -120,10 +122,10 @@ def build(page: Page) -> None:
             seed = gr.Number(
                 FIRST["seed"], label=say("sample.seed"), info=say("sample.seed_note"), elem_id="sample-seed"
             )
-            with gr.Row():
-                again = gr.Button(say("sample.again"), variant="primary", elem_id="sample-again", min_width=110)
-                take = gr.Button(say("sample.download"), elem_id="sample-download", min_width=90)
-        with gr.Column(elem_classes="lp-card", min_width=300):
+        with gr.Row(elem_classes="lp-dice"):
+            again = gr.Button(say("sample.again"), variant="primary", elem_id="sample-again", min_width=110)
+            take = gr.Button(say("sample.download"), elem_id="sample-download", min_width=90)
+        with gr.Column(elem_classes="lp-card", min_width=0):
             tiles = gallery(shown)
     file = gr.DownloadButton(visible="hidden", elem_id="sample-file")
 
@@ -133,7 +135,11 @@ def build(page: Page) -> None:
     changes = [count.input, temperature.input, prior.input, seed.submit, seed.blur, page.model_id.change]
     gr.on(changes, spoken(throw), settings, [tiles, thrown], api_name="sample", **quiet)
     again.click(
-        spoken(throw_again), [page.model_id, count, temperature, prior], [seed, tiles, thrown], **quiet, **private
+        spoken(throw_again),
+        [page.model_id, count, temperature, prior],
+        [seed, tiles, thrown],
+        **quiet,
+        **private,
     )
 
     def explore(thrown: dict, event: gr.EventData) -> tuple:

@@ -30,9 +30,9 @@ def _variables(column: int) -> str:
 
 
 def _theme() -> gr.themes.Base:
-    font = (gr.themes.GoogleFont("Lexend"), "Inter", "system-ui", "sans-serif")  # Gradio brings Lexend along: no third party
+    font = (gr.themes.Font("Lexend"), gr.themes.Font("system-ui"), gr.themes.Font("sans-serif"))
     names = {
-        "body_background_fill": "paper", "body_text_color": "ink", "body_text_color_subdued": "soft",
+        "body_text_color_subdued": "soft",
         "background_fill_primary": "card", "background_fill_secondary": "paper",
         "block_background_fill": "card", "block_border_color": "line", "block_label_text_color": "soft",
         "block_title_text_color": "ink", "block_info_text_color": "soft",
@@ -59,6 +59,8 @@ def _theme() -> gr.themes.Base:
     colours = {}
     for name, colour in names.items():
         colours |= {key: f"var(--lp-{colour})" for key in (name, f"{name}_dark") if key in known}
+    for name, colour in {"body_background_fill": "paper", "body_text_color": "ink"}.items():
+        colours[name], colours[f"{name}_dark"] = COLOURS[colour]  # as values: they are painted before the styles have come
     plain = {
         "block_border_width": "0px", "block_shadow": "none", "block_radius": "13px", "block_padding": "0px",
         "block_label_background_fill": "transparent", "block_label_background_fill_dark": "transparent",
@@ -71,10 +73,23 @@ def _theme() -> gr.themes.Base:
         "input_radius": "12px", "input_shadow": "none",
         "layout_gap": "16px", "form_gap_width": "0px",
     }  # fmt: skip
-    base = gr.themes.Base(font=font, font_mono=("ui-monospace", "monospace"), text_size="md", radius_size="lg")
+    base = gr.themes.Base(font=font, font_mono=(gr.themes.Font("ui-monospace"), gr.themes.Font("monospace")), text_size="md", radius_size="lg")
     return base.set(**colours, **plain)
 
 
+def _url(name: str) -> str:
+    """Where the page finds a file of components/: relative to the page's base, so behind any root path."""
+    return f"gradio_api/file={(COMPONENTS / name).as_posix()}"
+
+
+# Gradio's own Lexend is the Vietnamese subset of the font, with no Latin letters in it; so it comes from here.
+FONT = f"""@font-face {{font-family: Lexend; src: url("{_url("lexend.woff2")}") format("woff2"); font-weight: 100 900; font-display: swap}}"""
+MODULES = sorted(path.name for path in COMPONENTS.glob("*.js") if path.read_text(encoding="utf-8").count("export "))
+
 theme = _theme()
-css = f":root{{color-scheme:light;{_variables(0)}}}\n.dark{{color-scheme:dark;{_variables(1)}}}\n"
+css = f"{FONT}\n:root{{color-scheme:light;{_variables(0)}}}\n.dark{{color-scheme:dark;{_variables(1)}}}\n"
 css_paths = sorted(COMPONENTS.glob("*.css"))
+# Fetched beside Gradio's own files, not one after another when they are called for.
+head = f'<link rel="preload" href="{_url("lexend.woff2")}" as="font" type="font/woff2" crossorigin>' + "".join(
+    f'<link rel="modulepreload" href="{_url(name)}">' for name in MODULES
+)

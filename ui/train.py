@@ -52,9 +52,12 @@ def status(run: dict) -> str:
         note = say("train.done_note", seen=f"{run.get('seen', 0):,}")
     else:
         note = "" if state in ("idle", "failed") else say(f"train.{state}_note")
-    below = {"idle": say("train.idle_note"), "failed": run.get("message", "")}.get(state, run.get("note", ""))
-    if run.get("stopping") and state in ("waiting", "learning"):
+    if state == "failed":
+        below = run["message"]
+    elif run.get("stopping") and state != "finishing":
         below = say("train.stopping")
+    else:
+        below = run.get("note") or say(f"train.{state}_says")
     kind = "bar waiting" if state in ("waiting", "finishing") else "bar"
     return (
         f'<div class="lp-train lp-status" data-state="{state}"><h3>{html.escape(say(f"train.{state}"))}'
@@ -235,8 +238,8 @@ def build(page: Page) -> None:
                 gr.HTML(f'<div class="lp-train"><p>{say("train.upload_promise")}</p></div>')
             dials = sliders()
             with gr.Row():
-                go = gr.Button(say("train.start"), variant="primary", elem_id="train-start", min_width=90)
-                end = gr.Button(say("train.stop"), interactive=False, elem_id="train-stop", min_width=90)
+                go = gr.Button(say("train.start"), variant="primary", elem_id="train-start", min_width=70)
+                end = gr.Button(say("train.stop"), interactive=False, elem_id="train-stop", min_width=70)
             leave = gr.Button(say("train.explore"), interactive=False, elem_id="train-explore")
             gr.HTML(f'<div class="lp-train"><h3>{say("train.break")}</h3></div>')
             with gr.Row(elem_classes="lp-presets"):

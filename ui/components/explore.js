@@ -46,6 +46,7 @@ export class Explore {
   #show(view) {
     this.view = view;
     this.root.dataset.model = view.model;
+    this.size.textContent = fill(this.words.made_from, { latent: view.start.length });
     this.drawButton.hidden = !view.is_grey;
     this.startBox.replaceChildren(...view.examples.map((url, example) =>
       make("button", {
@@ -66,6 +67,7 @@ export class Explore {
       make("button", { class: "lp-btn", type: "button", onclick: act, "data-act": name, "aria-label": words[name], title: words[name] },
         name === "undo" ? "↶" : "↷");
     this.canvas = make("canvas", { width: 64, height: 64, role: "img", "aria-label": words.picture });
+    this.size = make("span");
     this.figures = make("b");
     this.undo = icon("undo", () => this.latent.undo());
     this.redo = icon("redo", () => this.latent.redo());
@@ -91,7 +93,7 @@ export class Explore {
     const picture = make("section", { class: "lp-card pic", "aria-label": words.picture },
       this.canvas,
       make("div", { class: "side" },
-        make("div", { class: "meta" }, make("span", {}, words.made_here), this.figures),
+        make("div", { class: "meta" }, this.size, this.figures),
         make("div", { class: "btns" },
           button("surprise", () => this.#surprise(), "main"), button("reset", () => this.latent.reset()), this.undo, this.redo),
         this.note));

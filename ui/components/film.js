@@ -1,6 +1,6 @@
 // A film of pictures that are all here: one large, a scrubber, a strip of some of them, Play there and back.
 // Value: {frames: [url]}; share: "{share} % B".
-const STRIP = 13, MILLISECONDS = 80;
+const STRIP = innerWidth < 700 ? 7 : 13, MILLISECONDS = 80;
 const [large, output, range, strip, play] = ["img.large", "output", "input", ".strip", ".play"].map(at => element.querySelector(at));
 const [playWords, pauseWords] = play.dataset.words.split("|");
 let frames = [], timer = 0, step = 1;
@@ -11,7 +11,7 @@ function show(index) {
   large.src = frames[index];
   output.textContent = words;
   range.setAttribute("aria-valuetext", words);
-  range.style.setProperty("--done", `${100 * share}%`);
+  range.style.setProperty("--range_progress", `${100 * share}%`);
   const near = Math.round(share * (strip.children.length - 1));
   [...strip.children].forEach((still, place) => still.classList.toggle("now", place === near));
   element.dataset.frame = index;
