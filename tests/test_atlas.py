@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from sklearn.mixture import GaussianMixture
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
@@ -64,10 +65,21 @@ def test_named_directions_are_told_apart_although_they_go_together():
     second = np.where(rng.random(8000) < 0.8, first, 1 - first)  # tangled, as make-up and youth are
     third = rng.normal(size=8000) * 5
     truth = np.array([[2.0, 0, 0, 0.5], [0, 1.5, 0, 0], [0, 0, 0.3, 0]])
-    z = first[:, None] * truth[0] + second[:, None] * truth[1] + third[:, None] * truth[2] + 0.2 * rng.normal(size=(8000, 4))
+    z = (
+        first[:, None] * truth[0]
+        + second[:, None] * truth[1]
+        + third[:, None] * truth[2]
+        + 0.2 * rng.normal(size=(8000, 4))
+    )
     named = fit_named(
         torch.from_numpy(z).float(),
-        {"a": first, "b": second, "c": third, "words": np.array(["x"] * 8000), "rare": (rng.random(8000) < 0.001).astype(int)},
+        {
+            "a": first,
+            "b": second,
+            "c": third,
+            "words": np.array(["x"] * 8000),
+            "rare": (rng.random(8000) < 0.001).astype(int),
+        },
     )
     assert [row.name for row in named] == ["a", "b", "c"]
     for row, vector in zip(named, truth * [[1], [1], [5]], strict=True):
@@ -138,6 +150,45 @@ def test_saved_and_loaded_is_the_same(charted, tmp_path):
     ]
     for prior in atlases.PRIORS:
         assert torch.equal(loaded.prior(prior, 5, 1), atlas.prior(prior, 5, 1))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "no json",
+        "no tensors",
+        "cut",
+        "a pickle",
+        "another shape",
+        "a stranger",
+        "not finite",
+        "a weight below 0",
+    ],
+)
+def test_a_damaged_atlas_is_refused(charted, tmp_path, damage):
+    charted[2].save(tmp_path)
+    file = tmp_path / "atlas.safetensors"
+    tensors = safetensors.torch.load(file.read_bytes())  # load_file would map the file that is overwritten below
+    if damage == "no json":
+        (tmp_path / "atlas.json").unlink()
+    elif damage == "no tensors":
+        file.unlink()
+    elif damage == "cut":
+        file.write_bytes(file.read_bytes()[:200])
+    elif damage == "a pickle":
+        torch.save(tensors, file)
+    else:
+        if damage == "another shape":
+            tensors["mean"] = tensors["mean"][:-1].contiguous()
+        elif damage == "a stranger":
+            tensors["stranger"] = torch.zeros(1)
+        elif damage == "not finite":
+            tensors["covariance"][0, 0] = torch.nan
+        else:
+            tensors["mixture.weights"][0] = -1
+        safetensors.torch.save_file(tensors, file)
+    with pytest.raises(BadInput, match="missing or damaged"):
+        Atlas.load(tmp_path)
 
 
 def test_an_unknown_prior_is_named(charted):

@@ -14,9 +14,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageSequence
 from vae import images
 from vae.errors import BadInput
 
-DIGITS = np.load(Path(__file__).parents[1] / "assets" / "digits-10k.npz")["images"][
-    ..., None
-]  # (N, 28, 28, 1)
+DIGITS = np.load(Path(__file__).parents[1] / "assets" / "digits-10k.npz")["images"][..., None]  # (N, 28, 28, 1)
 SOME = DIGITS[:24]
 
 
@@ -43,7 +41,7 @@ def drawn(pen: int, size: int = 280, ink: int = 0, paper: int = 255) -> np.ndarr
 def photographed(digit: np.ndarray, seed: int) -> np.ndarray:
     """The digit in ink somewhere on paper: side light, a soft shadow over a part, noise, a lens that is not quite sharp."""
     dice = np.random.default_rng(seed)
-    side, pixel = 420, 10
+    side, pixel = 300, 8
     shape = Image.fromarray(digit[:, :, 0]).resize((28 * pixel, 28 * pixel), Image.Resampling.BICUBIC)
     ink = np.zeros((side, side))
     top, left = dice.integers(5, side - 28 * pixel - 5, 2)
@@ -92,11 +90,11 @@ def test_a_shifted_digit_comes_back():
 
 
 def test_a_photographed_digit_comes_back_and_the_paper_becomes_black():
-    made = [images.centred_shape(photographed(digit, seed)) for seed, digit in enumerate(SOME[:12])]
-    assert far(made, SOME[:12]) < 12
+    made = [images.centred_shape(photographed(digit, seed)) for seed, digit in enumerate(SOME[:8])]
+    assert far(made, SOME[:8]) < 12
     assert np.median([np.mean(picture[[0, 1, 26, 27]]) for picture in made]) == 0
     ink = [(picture > 127).sum() for picture in made]
-    truth = [(picture > 127).sum() for picture in SOME[:12]]
+    truth = [(picture > 127).sum() for picture in SOME[:8]]
     assert 0.7 < np.mean(ink) / np.mean(truth) < 1.4
 
 

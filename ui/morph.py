@@ -62,8 +62,10 @@ def drawing(model_id: str, png: str) -> tuple[list[float], dict]:
     return _side(checkpoint, checkpoint.prepare(images.load(file)))
 
 
-def picked(model_id: str, z: list[float]) -> tuple[list[float], dict]:
-    """The side that shows a latent which came without a picture, from the Sample tab."""
+def picked(model_id: str, z: list[float] | None) -> tuple:
+    """The side that shows a latent which came without a picture, from the Sample tab; None changes nothing."""
+    if z is None:
+        return gr.skip(), gr.skip()
     checkpoint = shelf.get(model_id)
     (seen,) = checkpoint.decode([z])
     return z, _view(checkpoint, seen, seen)
@@ -93,7 +95,7 @@ def _side(checkpoint: Checkpoint, given: np.ndarray) -> tuple[list[float], dict]
     z = checkpoint.encode(given[None])
     view = _view(checkpoint, given, checkpoint.decode(z)[0])
     if not checkpoint.is_familiar(given):
-        view["note"] = say("morph.unfamiliar", title=checkpoint.title)
+        view["note"] = say("morph.unfamiliar")
     return z[0].tolist(), view
 
 
@@ -177,9 +179,7 @@ def build(page: Page) -> None:
                         *STEPS, FIRST["steps"], step=1, label=say("morph.steps"), buttons=[],
                         elem_classes="lp-slider", elem_id="morph-steps",
                     )  # fmt: skip
-                    take = gr.Button(
-                        say("morph.download"), variant="primary", elem_id="morph-download", min_width=0
-                    )
+                    take = gr.Button(say("morph.download"), variant="primary", elem_id="morph-download", min_width=0)
             b = side("b", view_b)
         gr.HTML(f'<p class="lp-promise">{html.escape(say("page.promise"))}</p>', apply_default_css=False)
     file = gr.DownloadButton(visible="hidden", elem_id="morph-file")
@@ -188,9 +188,7 @@ def build(page: Page) -> None:
     settings = [page.model_id, *points, steps, path]
     for name, point, component in zip(SIDES, points, (a, b), strict=True):
         with gr.Column(elem_id=f"morph-{name}-file", elem_classes="lp-unseen"):
-            drop = gr.UploadButton(
-                say("morph.upload")
-            )  # of any type: vae.images says best what is wrong with a file
+            drop = gr.UploadButton(say("morph.upload"))  # of any type: vae.images says best what is wrong with a file
         drop.upload(spoken(_on_upload), [page.model_id, drop], [point, component], **quiet)
         component.example(spoken(_on_example), page.model_id, [point, component], **quiet)
         component.drawing(spoken(_on_drawing), page.model_id, [point, component], **quiet)

@@ -25,8 +25,9 @@ LAUNCH = {
     "footer_links": ["settings"],
 }
 HEADER = """<header class="lp-header"><h1>{title}<small>{subtitle}</small></h1>
-<div class="lp-picker" role="group" aria-label="{models}">{{{{#each entries}}}}<button type="button" data-id="{{{{this.id}}}}">
-<img src="{{{{this.thumb}}}}" alt="" width="56" height="56"><span>{{{{this.title}}}}</span></button>{{{{/each}}}}</div></header>"""
+<div class="lp-picker" role="group" aria-label="{models}">{{{{#each entries}}}}
+<button type="button" data-id="{{{{this.id}}}}"><img src="{{{{this.thumb}}}}" alt="" width="56" height="56">
+<span>{{{{this.title}}}}</span></button>{{{{/each}}}}</div></header>"""
 
 
 def build() -> gr.Blocks:

@@ -66,9 +66,7 @@ def keep(thrown: dict) -> str:
     with zipfile.ZipFile(packed, "w") as archive:
         for place, picture in enumerate(checkpoint.decode(thrown["latents"])):
             archive.writestr(f"{place:02d}.png", images.encode(picture))
-    return save_bytes_to_cache(
-        packed.getvalue(), f"{checkpoint.name}-{thrown['seed']}.zip", get_upload_folder()
-    )
+    return save_bytes_to_cache(packed.getvalue(), f"{checkpoint.name}-{thrown['seed']}.zip", get_upload_folder())
 
 
 def _number(name: str, value: object, limits: tuple[float, float]) -> float:
@@ -142,14 +140,22 @@ def build(page: Page) -> None:
         **private,
     )
 
-    def explore(thrown: dict, event: gr.EventData) -> tuple:
-        return send(thrown, event.index, "explore")
-
-    def morph(thrown: dict, event: gr.EventData) -> tuple:
-        return send(thrown, event.index, "morph")
-
-    tiles.explore(spoken(explore), thrown, [page.sent, page.tabs], **quiet, **private)
-    tiles.morph(spoken(morph), thrown, [page.picked, page.tabs], **quiet, **private)
+    # First nothing, then the latent: the same one sent twice would be no change, and nobody would look.
+    nothing = {"fn": lambda: None, "inputs": None, **quiet, **private}
+    tiles.explore(outputs=page.sent, **nothing).then(
+        spoken(_on_explore), thrown, [page.sent, page.tabs], **quiet, **private
+    )
+    tiles.morph(outputs=page.picked, **nothing).then(
+        spoken(_on_morph), thrown, [page.picked, page.tabs], **quiet, **private
+    )
     take.click(spoken(keep), thrown, file, **quiet, **private).success(
         None, js="() => document.querySelector('#sample-file').click()"
     )
+
+
+def _on_explore(thrown: dict, event: gr.EventData) -> tuple:
+    return send(thrown, event.index, "explore")
+
+
+def _on_morph(thrown: dict, event: gr.EventData) -> tuple:
+    return send(thrown, event.index, "morph")

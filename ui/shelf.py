@@ -1,12 +1,11 @@
 """The models that a visitor can reach: the checkpoints that ship, and those that this visitor trained, by unguessable token."""
 
 import threading
+import tomllib
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import tomllib
 
 from ui import jobs
 from ui.words import say
@@ -26,8 +25,9 @@ class Page:
     """What the tabs share; each tab's build() gets it.
 
     model_id: component with the current model's id (str), for inputs, outputs and `.change`. sent: gr.State with a latent
-    (list of float) that Explore should show; picked: one that Morph should start from. tabs: the gr.Tabs; gr.Tabs(selected="explore") switches. runs: gr.BrowserState
-    with this visitor's run tokens. tick: gr.Timer that Train owns; like runs it stands outside of any tab.
+    (list of float) that Explore should show; picked: one that Morph should start from. tabs: the gr.Tabs;
+    gr.Tabs(selected="explore") switches. runs: gr.BrowserState with this visitor's run tokens. tick: gr.Timer that Train
+    owns; like runs it stands outside of any tab.
     """
 
     model_id: Any

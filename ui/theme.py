@@ -60,7 +60,9 @@ def _theme() -> gr.themes.Base:
     for name, colour in names.items():
         colours |= {key: f"var(--lp-{colour})" for key in (name, f"{name}_dark") if key in known}
     for name, colour in {"body_background_fill": "paper", "body_text_color": "ink"}.items():
-        colours[name], colours[f"{name}_dark"] = COLOURS[colour]  # as values: they are painted before the styles have come
+        colours[name], colours[f"{name}_dark"] = COLOURS[
+            colour
+        ]  # as values: they are painted before the styles have come
     plain = {
         "block_border_width": "0px", "block_shadow": "none", "block_radius": "13px", "block_padding": "0px",
         "block_label_background_fill": "transparent", "block_label_background_fill_dark": "transparent",
@@ -73,8 +75,8 @@ def _theme() -> gr.themes.Base:
         "input_radius": "12px", "input_shadow": "none",
         "layout_gap": "16px", "form_gap_width": "0px",
     }  # fmt: skip
-    base = gr.themes.Base(font=font, font_mono=(gr.themes.Font("ui-monospace"), gr.themes.Font("monospace")), text_size="md", radius_size="lg")
-    return base.set(**colours, **plain)
+    mono = (gr.themes.Font("ui-monospace"), gr.themes.Font("monospace"))
+    return gr.themes.Base(font=font, font_mono=mono, text_size="md", radius_size="lg").set(**colours, **plain)
 
 
 def _url(name: str) -> str:
@@ -83,13 +85,14 @@ def _url(name: str) -> str:
 
 
 # Gradio's own Lexend is the Vietnamese subset of the font, with no Latin letters in it; so it comes from here.
-FONT = f"""@font-face {{font-family: Lexend; src: url("{_url("lexend.woff2")}") format("woff2"); font-weight: 100 900; font-display: swap}}"""
+FONT_FILE = _url("lexend.woff2")
+FONT = f'@font-face{{font-family:Lexend;src:url("{FONT_FILE}") format("woff2");font-weight:100 900;font-display:swap}}'
 MODULES = sorted(path.name for path in COMPONENTS.glob("*.js") if path.read_text(encoding="utf-8").count("export "))
 
 theme = _theme()
 css = f"{FONT}\n:root{{color-scheme:light;{_variables(0)}}}\n.dark{{color-scheme:dark;{_variables(1)}}}\n"
 css_paths = sorted(COMPONENTS.glob("*.css"))
 # Fetched beside Gradio's own files, not one after another when they are called for.
-head = f'<link rel="preload" href="{_url("lexend.woff2")}" as="font" type="font/woff2" crossorigin>' + "".join(
+head = f'<link rel="preload" href="{FONT_FILE}" as="font" type="font/woff2" crossorigin>' + "".join(
     f'<link rel="modulepreload" href="{_url(name)}">' for name in MODULES
 )

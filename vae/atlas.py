@@ -130,10 +130,14 @@ class Atlas:
             # The best linear reading under correlated latents: the direction seen through the inverse covariance.
             probe = torch.linalg.solve(self.covariance + 1e-6 * torch.eye(len(self.kl)), row.vector)
             probe = probe / (probe @ row.vector)
-            found.append(self._knob(f"named:{row.name}", row.name.replace("_", " ").capitalize(), row.vector, probe, 1.0))
+            found.append(
+                self._knob(f"named:{row.name}", row.name.replace("_", " ").capitalize(), row.vector, probe, 1.0)
+            )
         kept = int((self.spreads > 0.1 * self.spreads[0]).sum())
         for i, (direction, spread) in enumerate(zip(self.directions[:kept], self.spreads, strict=False)):
-            found.append(self._knob(f"direction:{i}", f"Direction {i + 1}", direction * spread, direction / spread, 3.0))
+            found.append(
+                self._knob(f"direction:{i}", f"Direction {i + 1}", direction * spread, direction / spread, 3.0)
+            )
         for unit in self.kl.argsort(descending=True).tolist():
             if self.active[unit]:
                 axis = torch.eye(len(self.kl))[unit]
@@ -177,6 +181,10 @@ class Atlas:
                 raise ValueError("shapes differ")
             if len(shapes["examples"]) != 4 or tensors["examples"].dtype != torch.uint8 or not shapes["examples"][0]:
                 raise ValueError("examples are no pictures")
+            if not all(tensor.isfinite().all() for tensor in tensors.values()):
+                raise ValueError("values that are no numbers")
+            if not (tensors["mixture.weights"] > 0).all():
+                raise ValueError("weights that are not positive")
             named = tuple(
                 Named(str(row["name"]), vector, str(row["measure"]), float(row["score"]))
                 for row, vector in zip(words["named"], tensors.get("named", ()), strict=True)
@@ -235,7 +243,9 @@ def _errors(model: VAE, pictures: np.ndarray) -> Tensor:
     """uint8 (N, H, W, C) -> (N,): mean squared error of each reconstruction, pixels in [0, 1]."""
     with torch.inference_mode():
         batches = (to_tensor(part, model.device) for part in _batches(pictures))
-        return torch.cat([(model.decode(model.encode(x).mode()) - x).square().mean(dim=(1, 2, 3)).cpu() for x in batches])
+        return torch.cat(
+            [(model.decode(model.encode(x).mode()) - x).square().mean(dim=(1, 2, 3)).cpu() for x in batches]
+        )
 
 
 def _batches(pictures: np.ndarray):

@@ -23,9 +23,7 @@ from vae.errors import BadInput
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_BYTES = 30_000_000
 MAX_PIXELS = 30_000_000
-MAX_JPEG_PIXELS = (
-    64_000_000  # libjpeg decodes at a fraction of the size, so a phone's 50 megapixels are cheap
-)
+MAX_JPEG_PIXELS = 64_000_000  # libjpeg decodes at a fraction of the size, so a phone's 50 megapixels are cheap
 MIN_SIDE = 8
 MAX_RATIO = 20
 LOADED_SIDE = 2048  # what `load` gives back at most; no model here looks closer
@@ -44,9 +42,7 @@ def load(source: str | Path | bytes) -> np.ndarray:
     if len(data) > MAX_BYTES:
         raise BadInput(f"The picture has {len(data):,} bytes: at most {MAX_BYTES:,} are taken.")
     if data[4:8] == b"ftyp" and data[8:12] in PHONE_BRANDS:
-        raise BadInput(
-            "This is a HEIC or AVIF picture, which cannot be read here: please save it as JPEG or PNG."
-        )
+        raise BadInput("This is a HEIC or AVIF picture, which cannot be read here: please save it as JPEG or PNG.")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_header(image)
@@ -56,14 +52,10 @@ def load(source: str | Path | bytes) -> np.ndarray:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadInput(f"The picture is far too large: at most {MAX_PIXELS:,} pixels are taken.") from error
     except UnidentifiedImageError as error:
-        raise BadInput(
-            "This file is no picture that can be read: PNG, JPEG, WebP, GIF, BMP and TIFF can."
-        ) from error
+        raise BadInput("This file is no picture that can be read: PNG, JPEG, WebP, GIF, BMP and TIFF can.") from error
     except MemoryError:
         raise
-    except (
-        Exception
-    ) as error:  # decoders of foreign bytes fail in a dozen ways; all of them mean the same to a visitor
+    except Exception as error:  # decoders of foreign bytes fail in a dozen ways; all of them mean the same to a visitor
         raise BadInput("The picture is broken or cut short: please save or send it again.") from error
 
 
@@ -85,9 +77,7 @@ def _check_header(image: Image.Image) -> None:
     if min(width, height) < MIN_SIDE:
         raise BadInput(f"The picture has {width} x {height} pixels: each side needs at least {MIN_SIDE}.")
     if max(width, height) > MAX_RATIO * min(width, height):
-        raise BadInput(
-            f"The picture has {width} x {height} pixels: a side may be at most {MAX_RATIO} times the other."
-        )
+        raise BadInput(f"The picture has {width} x {height} pixels: a side may be at most {MAX_RATIO} times the other.")
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
@@ -146,9 +136,7 @@ def centred_shape(picture: np.ndarray, size: int = 28, box: int = 20, by_mass: b
     to MNIST's width, the centre of mass stands at the centre. by_mass=False keeps the greys inside and centres the bounding
     box, as in Fashion-MNIST. Raises BadInput if the picture shows nothing.
     """
-    shade = (
-        _stroke(_grey(picture)) if by_mass else _silhouette(_grey(picture))
-    )  # (H, W) in [0, 1], light on black
+    shade = _stroke(_grey(picture)) if by_mass else _silhouette(_grey(picture))  # (H, W) in [0, 1], light on black
     # What is already small has its soft edge inside the box; of a large picture the edge lies where half of it is ink.
     is_small = max(picture.shape[:2]) < 2 * size
     shade = _cropped(shade, 0.03 if is_small else 0.3 if by_mass else 0.15)
@@ -161,9 +149,7 @@ def centred_shape(picture: np.ndarray, size: int = 28, box: int = 20, by_mass: b
         mass = shape.sum()
         row = size / 2 - (shape.sum(1) @ np.arange(height)) / mass
         column = size / 2 - (shape.sum(0) @ np.arange(width)) / mass
-    row, column = (
-        int(np.clip(np.floor(at + 0.5), 0, size - side)) for at, side in ((row, height), (column, width))
-    )
+    row, column = (int(np.clip(np.floor(at + 0.5), 0, size - side)) for at, side in ((row, height), (column, width)))
     frame = np.zeros((size, size, 1), np.uint8)
     frame[row : row + height, column : column + width, 0] = np.round(255 * shape)
     return frame
@@ -208,9 +194,7 @@ def _stroke(grey: np.ndarray) -> np.ndarray:
     from scipy import ndimage  # here, because it would slow down the page's start
 
     width = max(1, min(grey.shape) // 25)
-    edge = np.concatenate(
-        [grey[rows].ravel() for rows in _ends(width)] + [grey[:, c].ravel() for c in _ends(width)]
-    )
+    edge = np.concatenate([grey[rows].ravel() for rows in _ends(width)] + [grey[:, c].ravel() for c in _ends(width)])
     contrast = float(np.ptp(grey))
     if contrast < FAINTEST:
         raise BadInput(NOTHING)
@@ -350,9 +334,7 @@ def data_url(picture: np.ndarray, format: str = "webp") -> str:
     return f"data:image/{format};base64,{base64.b64encode(encode(picture, format)).decode('ascii')}"
 
 
-def save_film(
-    pictures: np.ndarray, path: str | Path, milliseconds: int = 60, scale: int | None = None
-) -> None:
+def save_film(pictures: np.ndarray, path: str | Path, milliseconds: int = 60, scale: int | None = None) -> None:
     """(N, H, W, C) -> a GIF that plays there and back for ever; enlarged to about 256 pixels unless told."""
     pictures = _checked(pictures)
     scale = scale or max(1, round(256 / max(pictures.shape[1:3])))
@@ -360,10 +342,7 @@ def save_film(
     # One palette for all frames, taken from all of them and without dithering: nothing flickers and the file stays small.
     palette = _image(grid(pictures, gap=0)).convert("RGB").quantize(128, Image.Quantize.MEDIANCUT)
     frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    frames = [
-        frame.resize((frame.width * scale, frame.height * scale), Image.Resampling.NEAREST)
-        for frame in frames
-    ]
+    frames = [frame.resize((frame.width * scale, frame.height * scale), Image.Resampling.NEAREST) for frame in frames]
     frames += frames[-2:0:-1]
     with written_whole(Path(path)) as file:
         frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=milliseconds, loop=0)
@@ -430,15 +409,8 @@ def _save_folder(pictures: np.ndarray, out: Path) -> None:
 
 def _checked(pictures: np.ndarray) -> np.ndarray:
     pictures = np.asarray(pictures)
-    if (
-        pictures.ndim != 4
-        or pictures.dtype != np.uint8
-        or pictures.shape[3] not in (1, 3)
-        or pictures.size == 0
-    ):
-        raise BadInput(
-            f"Pictures are uint8 (N, H, W, 1 or 3), N at least 1, not {pictures.dtype} {pictures.shape}."
-        )
+    if pictures.ndim != 4 or pictures.dtype != np.uint8 or pictures.shape[3] not in (1, 3) or pictures.size == 0:
+        raise BadInput(f"Pictures are uint8 (N, H, W, 1 or 3), N at least 1, not {pictures.dtype} {pictures.shape}.")
     return pictures
 
 

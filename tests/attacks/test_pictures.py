@@ -37,10 +37,7 @@ def png_header(width: int, height: int) -> bytes:
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b"\0" * 100))
-        + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
     )
 
 
@@ -81,9 +78,7 @@ def test_refused_in_one_sentence(name):
     assert sentence.endswith(".") and "\n" not in sentence and len(sentence) < 160
 
 
-@given(
-    st.integers(0, len(PNG) - 1), st.integers(0, 255), st.sampled_from([PNG, JPEG, file_of(PICTURE, "GIF")])
-)
+@given(st.integers(0, len(PNG) - 1), st.integers(0, 255), st.sampled_from([PNG, JPEG, file_of(PICTURE, "GIF")]))
 def test_a_changed_byte_never_does_more_than_a_refusal(place, value, data):
     place %= len(data)
     try:
@@ -119,9 +114,7 @@ def test_every_exif_turn_comes_out_upright():
             options = {"lossless": True} if format == "WEBP" else {}
             data = file_of(Image.fromarray(np.ascontiguousarray(pixels)), format, exif=exif, **options)
             np.testing.assert_array_equal(images.load(data), upright, err_msg=f"turn {turn}, {format}")
-        jpeg = file_of(
-            Image.fromarray(np.ascontiguousarray(pixels)), "JPEG", exif=exif, quality=98, subsampling=0
-        )
+        jpeg = file_of(Image.fromarray(np.ascontiguousarray(pixels)), "JPEG", exif=exif, quality=98, subsampling=0)
         assert np.abs(images.load(jpeg).astype(int) - upright).max() < 12, f"turn {turn}, JPEG"
 
 
@@ -174,9 +167,7 @@ def test_cmyk_and_one_bit_become_rgb():
 
 @pytest.mark.filterwarnings("ignore:Truncated File Read")
 def test_damaged_exif_does_no_harm():
-    data = file_of(
-        PICTURE, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\x01\x12\0\x03\xff\xff\xff\xff" * 9
-    )
+    data = file_of(PICTURE, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\x01\x12\0\x03\xff\xff\xff\xff" * 9)
     assert images.load(data).shape == (24, 40, 3)
 
 
@@ -188,9 +179,7 @@ def test_a_phones_photograph_of_24_megapixels_is_taken_with_little_memory(tmp_pa
     code = "import resource, sys; from vae import images; at = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss"
     code += "; print(images.load(sys.argv[1]).shape, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - at)"
     run = [sys.executable, "-c", code, str(tmp_path / "phone.jpg")]
-    answer = subprocess.run(
-        run, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
-    ).stdout
+    answer = subprocess.run(run, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]).stdout
     assert answer.startswith("(2048, 1365, 3)")
     assert int(answer.split()[-1]) * (1 if sys.platform == "darwin" else 1024) < 250e6
 

@@ -19,9 +19,7 @@ BENCHES = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.bench", description="Prints the project's numbers."
-    )
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Prints the project's numbers.")
     parser.add_argument("bench", nargs="*", help=f"{', '.join(BENCHES)}; all of them when none is named")
     parser.add_argument(
         "--data",

@@ -165,3 +165,18 @@ def drag(args: argparse.Namespace) -> None:
     ]
     print(f"\n### New pictures painted while a knob is dragged for {args.seconds:.0f} seconds\n")
     print(table(["the page", "new pictures painted"], rows))
+
+
+def memory(args: argparse.Namespace) -> None:
+    rows = []
+    with browser() as opened, server(ROOT / "app.py") as (process, address):
+        wait_for(address)
+        page = open_page(opened, address, PAINTED)
+        models = page.locator(".lp-picker button").evaluate_all("all => all.map(one => one.dataset.id)")
+        for count, model in enumerate(models[:3], 1):
+            page.locator(f".lp-picker button[data-id='{model}']").click()
+            page.wait_for_selector(f"{PAINTED}[data-model='{model}']", timeout=1000 * PATIENCE)
+            drag_for(page, 1.0)
+            rows.append([f"{count} ({model})", f"{memory_of(process):,.0f} MB"])
+    print("\n### Memory of the server's process (resident, Linux)\n")
+    print(table(["models opened and dragged", "memory"], rows))

@@ -110,9 +110,7 @@ def digits(root: Path, train: bool) -> tuple[np.ndarray, np.ndarray]:
 def avatars(archive: Path, train: bool) -> tuple[np.ndarray, np.ndarray]:
     """-> the set's pictures uint8 (N, 64, 64, 3) and labels (N, heads) in AVATAR_HEADS' order, held-out part or the rest."""
     with zipfile.ZipFile(archive) as files:
-        rows = sorted(
-            csv.DictReader(io.TextIOWrapper(files.open("attributes.csv"), "utf-8")), key=lambda r: r["file"]
-        )
+        rows = sorted(csv.DictReader(io.TextIOWrapper(files.open("attributes.csv"), "utf-8")), key=lambda r: r["file"])
         cut = int(len(rows) * HELD_OUT)
         rows = rows[cut:] if train else rows[:cut]
         pictures = np.stack([np.asarray(Image.open(files.open(r["file"])).convert("RGB")) for r in rows])
@@ -136,12 +134,8 @@ def jitter(x: Tensor, generator: torch.Generator, turn: float, shift: float, fli
     )
     mirror = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0) if flip else torch.ones(n)
     cos, sin = torch.cos(angle) * (1 + scale), torch.sin(angle) * (1 + scale)
-    theta = torch.stack(
-        [torch.stack([cos * mirror, -sin, dx], 1), torch.stack([sin * mirror, cos, dy], 1)], 1
-    )
-    x = F.grid_sample(
-        x, F.affine_grid(theta, list(x.shape), False), padding_mode="border", align_corners=False
-    )
+    theta = torch.stack([torch.stack([cos * mirror, -sin, dx], 1), torch.stack([sin * mirror, cos, dy], 1)], 1)
+    x = F.grid_sample(x, F.affine_grid(theta, list(x.shape), False), padding_mode="border", align_corners=False)
     sharp = (torch.rand(n, generator=generator) < 0.5).view(n, 1, 1, 1)
     return torch.where(sharp, x, tv.gaussian_blur(x, [5, 5], [0.8, 0.8]))
 

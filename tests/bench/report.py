@@ -26,9 +26,7 @@ class Sample:
         return statistics.median(self.values)
 
     def __str__(self) -> str:
-        low, middle, high = (
-            f"{v:.{self.digits}f}" for v in (min(self.values), self.median, max(self.values))
-        )
+        low, middle, high = (f"{v:.{self.digits}f}" for v in (min(self.values), self.median, max(self.values)))
         unit = f" {self.unit}" if self.unit else ""
         return f"{middle}{unit} ({low} to {high}, n = {len(self.values)})"
 

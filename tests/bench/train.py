@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from tests.bench.report import Sample, ratios, table
-from vae import data, device, training
+from vae import checkpoints, data, device, training
 from vae.model import VAE
 
 WARM_UP_STEPS = 4
@@ -83,9 +83,7 @@ def plain_loss(model: VAE, x: Tensor) -> Tensor:
     return (reconstruction + kl) / len(x)
 
 
-def plain(
-    config: training.TrainConfig, dataset: torch.utils.data.Dataset, workers: int, seconds: float
-) -> float:
+def plain(config: training.TrainConfig, dataset: torch.utils.data.Dataset, workers: int, seconds: float) -> float:
     """-> pictures/s of a plain fp32 loop: torchvision's data set, DataLoader, Adam."""
     where = device.pick()
     model = VAE(config.model).to(where).train()
@@ -144,9 +142,7 @@ def pythae_trainer(config: training.TrainConfig, pictures: Tensor, seconds: floa
 
     kind = "bce" if config.model.likelihood == "bernoulli" else "mse"
     model = PythaeVAE(
-        PythaeConfig(
-            input_dim=tuple(pictures.shape[1:]), latent_dim=config.model.latent, reconstruction_loss=kind
-        ),
+        PythaeConfig(input_dim=tuple(pictures.shape[1:]), latent_dim=config.model.latent, reconstruction_loss=kind),
         Encoder(),
         Decoder(),
     )
@@ -158,9 +154,7 @@ def pythae_trainer(config: training.TrainConfig, pictures: Tensor, seconds: floa
             num_epochs=10_000,
             learning_rate=config.rate,
         )
-        BaseTrainer(
-            model, BaseDataset(pictures, torch.zeros(len(pictures))), None, settings, [Stopwatch()]
-        ).train()
+        BaseTrainer(model, BaseDataset(pictures, torch.zeros(len(pictures))), None, settings, [Stopwatch()]).train()
     logging.disable(logging.NOTSET)
     return clock.speed
 
@@ -179,7 +173,7 @@ def peers_data(name: str, root: Path) -> Iterator[torch.utils.data.Dataset]:
 
 
 def measure(name: str, args: argparse.Namespace) -> str:
-    recipe = Path(__file__).parents[2] / "recipes" / f"{name}.toml"
+    recipe = checkpoints.root() / name / "recipe.toml"
     config = training.TrainConfig.from_toml(recipe.read_text()).override(steps=10**6)
     model = config.model
     pictures = data.load(
@@ -202,13 +196,10 @@ def measure(name: str, args: argparse.Namespace) -> str:
         speeds: dict[str, list[float]] = {who: [] for who in contestants}
         for _, (who, run) in itertools.product(range(args.rounds), contestants.items()):
             speeds[who].append(run())
-    rows = [
-        [who, Sample(found, "pictures/s"), ratios(speeds["ours"], found)] for who, found in speeds.items()
-    ]
+    rows = [[who, Sample(found, "pictures/s"), ratios(speeds["ours"], found)] for who, found in speeds.items()]
     weights = sum(p.numel() for p in VAE(model).parameters())
-    return (
-        f"{name}: {model.size}x{model.size}x{model.channels}, {weights:,} weights, "
-        f"batch {config.batch}\n\n" + table(["training", "speed", "ours against it"], rows)
+    return f"{name}: {model.size}x{model.size}x{model.channels}, {weights:,} weights, batch {config.batch}\n\n" + table(
+        ["training", "speed", "ours against it"], rows
     )
 
 

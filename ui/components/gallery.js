@@ -19,6 +19,7 @@ function fill() {
     tile.firstChild.alt = `${tiles.children.length + 1}`;
     tiles.append(tile);
   }
+  tiles.style.setProperty("--columns", Math.max(4, Math.ceil(Math.sqrt(2 * pictures.length))));
   pictures.forEach((url, place) => (tiles.children[place].firstChild.src = url));
   if (pictures.length) choose(chosen < pictures.length ? chosen : 0);
 }

@@ -10,6 +10,8 @@ function fill() {
   seen.src = again;
   note.textContent = words;
   pen.hidden = !draws;
+  if (starts.dataset.first === examples[0]) return; // the same model's: leave them, and the focus, where they are
+  starts.dataset.first = examples[0];
   starts.replaceChildren(...examples.map((url, index) => {
     const button = document.createElement("button");
     button.append(Object.assign(new Image(), { src: url, alt: `${starts.dataset.label} ${index + 1}` }));

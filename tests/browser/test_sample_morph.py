@@ -1,0 +1,149 @@
+"""The Sample and Morph tabs in a browser: throw, pick, send on, take home; two pictures, a film between them."""
+
+import zipfile
+
+import pytest
+from PIL import Image
+
+from vae import checkpoints
+
+expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
+expect.set_options(timeout=30_000)
+pytestmark = pytest.mark.browser
+
+TILES, CLOSER = "#sample-gallery .tiles img", "#sample-gallery .closer img"
+GREY = next((name for name in checkpoints.names() if checkpoints.load(name).model.config.channels == 1), None)
+
+
+def open_tab(page, url: str, name: str) -> None:
+    page.goto(url, wait_until="domcontentloaded")
+    page.get_by_role("tab", name=name).click()
+    page.wait_for_selector({"Sample": TILES, "Morph": "#morph-film .strip img"}[name])
+
+
+def source(page, at: str) -> str:
+    return page.locator(at).first.get_attribute("src")
+
+
+def another(page, at: str, before: str) -> str:
+    """Waits until the first picture there is another one than before, and gives it."""
+    page.wait_for_function(
+        "([at, before]) => document.querySelector(at)?.getAttribute('src') !== before", arg=[at, before]
+    )
+    return source(page, at)
+
+
+def test_a_seed_that_is_typed_in_again_throws_the_same_pictures(page, url):
+    open_tab(page, url, "Sample")
+    expect(page.locator(TILES)).to_have_count(32)
+    first = source(page, TILES)
+    page.locator("#sample-again").click()
+    second = another(page, TILES, first)
+    expect(page.locator("#sample-seed input")).not_to_have_value("2026")
+    page.locator("#sample-seed input").fill("2026")
+    page.keyboard.press("Enter")
+    assert another(page, TILES, second) == first
+
+
+def test_how_many_how_adventurous_and_where_change_the_pictures(page, url):
+    open_tab(page, url, "Sample")
+    before = source(page, TILES)
+    page.locator("#sample-temperature input[type=range]").fill("0")
+    before = another(page, TILES, before)
+    page.get_by_label("bell curve").click(force=True)
+    another(page, TILES, before)
+    page.locator("#sample-count input[type=range]").fill("3")
+    expect(page.locator(TILES)).to_have_count(3)
+
+
+def test_a_picked_picture_goes_to_morph_again_and_again_and_to_explore(page, url):
+    open_tab(page, url, "Sample")
+    page.locator(TILES).nth(4).click()
+    picked = page.locator(TILES).nth(4).get_attribute("src")
+    assert source(page, CLOSER) == picked
+    page.locator("#sample-gallery [data-event=morph]").click()
+    expect(page.locator("#morph-a .given")).to_have_attribute("src", picked)
+    page.locator("#morph-film input").fill("0")
+    expect(page.locator("#morph-film .large")).to_have_attribute("src", picked)
+    page.locator("#morph-a .starts button").nth(1).click()
+    another(page, "#morph-a .given", picked)
+    page.get_by_role("tab", name="Sample").click()
+    page.locator("#sample-gallery [data-event=morph]").click()  # the same one: A must follow once more
+    expect(page.locator("#morph-a .given")).to_have_attribute("src", picked)
+
+    page.get_by_role("tab", name="Sample").click()
+    page.locator("#sample-gallery [data-event=explore]").click()
+    expect(page.get_by_role("tab", name="Explore")).to_have_attribute("aria-selected", "true")
+
+
+def test_all_pictures_can_be_taken_home(page, url, tmp_path):
+    open_tab(page, url, "Sample")
+    with page.expect_download() as waiting:
+        page.locator("#sample-download").click()
+    waiting.value.save_as(tmp_path / "throw.zip")
+    with zipfile.ZipFile(tmp_path / "throw.zip") as archive:
+        assert len(archive.namelist()) == 32
+
+
+def test_two_uploads_are_morphed_scrubbed_and_taken_home(page, url, tmp_path):
+    colour = Image.linear_gradient("L").convert("RGB")
+    colour.save(tmp_path / "a.png")
+    colour.rotate(90).resize((900, 600)).save(tmp_path / "b.jpg")
+    open_tab(page, url, "Morph")
+    for side, name in (("a", "a.png"), ("b", "b.jpg")):
+        before = source(page, f"#morph-{side} .given")
+        page.locator(f"#morph-{side}-file input[type=file]").set_input_files(tmp_path / name)
+        another(page, f"#morph-{side} .given", before)
+        expect(page.locator(f"#morph-{side} p")).not_to_be_empty()  # no model was trained on gradients
+    for share, side in (("0", "a"), ("16", "b")):
+        page.locator("#morph-film input").fill(share)
+        expect(page.locator("#morph-film .large")).to_have_attribute("src", source(page, f"#morph-{side} .seen"))
+    with page.expect_download() as waiting:
+        page.locator("#morph-download").click()
+    waiting.value.save_as(tmp_path / "film.gif")
+    with Image.open(tmp_path / "film.gif") as film:
+        assert film.n_frames == 32  # 17 steps, there and back
+
+
+def test_steps_way_strip_and_play_move_the_film(page, url):
+    open_tab(page, url, "Morph")
+    page.locator("#morph-steps input[type=range]").fill("9")
+    expect(page.locator("#morph-film input")).to_have_attribute("max", "8")
+    expect(page.locator("#morph-film .strip img")).to_have_count(9)
+    middle = source(page, "#morph-film .large")
+    page.get_by_label("arc").click(force=True)
+    another(page, "#morph-film .large", middle)
+    page.locator("#morph-film .strip img").last.click()
+    expect(page.locator("#morph-film output")).to_have_text("100 % B")
+    page.locator("#morph-film .play").click()
+    expect(page.locator("#morph-film output")).not_to_have_text("100 % B")
+
+
+def test_a_file_that_is_no_picture_is_answered_and_nothing_is_lost(page, url, tmp_path):
+    (tmp_path / "text.png").write_text("no picture")
+    open_tab(page, url, "Morph")
+    given, frame = source(page, "#morph-b .given"), source(page, "#morph-film .large")
+    page.locator("#morph-b-file input[type=file]").set_input_files(tmp_path / "text.png")
+    expect(page.get_by_test_id("toast-body")).to_contain_text("no picture that can be read")
+    assert (source(page, "#morph-b .given"), source(page, "#morph-film .large")) == (given, frame)
+
+
+@pytest.mark.skipif(GREY is None, reason="no grey model here")
+def test_another_model_fills_both_tabs_and_takes_a_drawing(page, url):
+    open_tab(page, url, "Sample")
+    before = source(page, TILES)
+    page.locator(f".lp-picker [data-id={GREY}]").click()
+    another(page, TILES, before)
+    page.get_by_role("tab", name="Morph").click()
+    drawing = page.locator("#morph-a [data-way=draw]")
+    expect(drawing).to_be_visible()
+    before, frame = source(page, "#morph-a .given"), source(page, "#morph-film .large")
+    drawing.click()
+    box = page.locator("dialog[open] canvas").bounding_box()
+    page.mouse.move(box["x"] + 140, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 130, box["y"] + 230, steps=6)
+    page.mouse.up()
+    page.locator("dialog[open] .main").click()
+    another(page, "#morph-a .given", before)
+    another(page, "#morph-film .large", frame)

@@ -1,0 +1,256 @@
+"""What the Sample and Morph tabs' handlers answer, and what they refuse: the API has no sliders."""
+
+import base64
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ui import morph, sample, shelf
+from vae import evaluation, images
+from vae.data import Pictures
+from vae.errors import BadInput
+from vae.model import VAE, VAEConfig
+from vae.training import TrainConfig
+
+FIRST = ("tiny", 4, 7, 0.8, "mixture")
+NO_NUMBERS = (None, "5", float("nan"), float("inf"), -1, 2.5, [], {}, 10**30)
+CONFIG = TrainConfig(
+    data="tiny", steps=1, framing="digit",
+    model=VAEConfig(size=28, channels=1, latent=3, widths=(8,), stem=4, likelihood="bernoulli"),
+)  # fmt: skip
+
+
+def strokes(count: int) -> np.ndarray:
+    """Slanted bars: something that survives the framing of digits."""
+    pictures = np.zeros((count, 28, 28, 1), np.uint8)
+    for number, picture in enumerate(pictures):
+        for row in range(4, 24):
+            column = 6 + (row * (number % 7)) // 12
+            picture[row, column : column + 3] = 255
+    return pictures
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder, names = tmp_path_factory.mktemp("checkpoints"), [f"{i}.png" for i in range(200)]
+    torch.manual_seed(0)
+    train, held = Pictures(strokes(200), names, None), Pictures(strokes(20), names[:20], None)
+    evaluation.publish(
+        folder / "tiny", VAE(CONFIG.model).eval(), train, held, CONFIG.to_toml(), [[1, 2.0, 3.0]], figures=False
+    )
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def tiny(root, monkeypatch, tmp_path):
+    """The shelf with one tiny model; files to take home go where they are swept up."""
+    monkeypatch.setenv("VAE_CHECKPOINTS", str(root))
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    shelf._open.clear()
+    yield shelf.get("tiny")
+    shelf._open.clear()
+
+
+def pixels(url: str) -> np.ndarray:
+    return images.load(base64.b64decode(url.partition(",")[2]))
+
+
+def drawn(picture: Image.Image) -> str:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return morph.DRAWING_PREFIX + base64.b64encode(file.getvalue()).decode()
+
+
+# Sample
+
+
+def test_the_same_seed_throws_the_same_pictures_and_another_one_does_not():
+    shown, thrown = sample.throw(*FIRST)
+    assert len(shown["pictures"]) == len(thrown["latents"]) == 4
+    assert sample.throw(*FIRST) == (shown, thrown)
+    assert sample.throw("tiny", 4, 8, 0.8, "mixture")[1]["latents"] != thrown["latents"]
+
+
+def test_one_picture_and_sixty_four_can_be_thrown():
+    for count in (1, 64):
+        assert len(sample.throw("tiny", count, 1, 1.0, "normal")[0]["pictures"]) == count
+
+
+def test_the_bell_curve_at_temperature_0_is_the_origin():
+    _, thrown = sample.throw("tiny", 2, 1, 0, "normal")
+    assert not np.any(thrown["latents"])
+
+
+def test_throwing_again_tells_the_seed_that_repeats_it():
+    seed, shown, thrown = sample.throw_again("tiny", 3, 0.8, "mixture")
+    assert (shown, thrown) == sample.throw("tiny", 3, seed, 0.8, "mixture")
+
+
+@pytest.mark.parametrize("value", [*NO_NUMBERS, 0, 65])
+def test_a_count_out_of_range_is_refused(value):
+    with pytest.raises(BadInput, match="How many"):
+        sample.throw("tiny", value, 1, 0.8, "mixture")
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS)
+def test_a_seed_that_is_none_is_refused(value):
+    with pytest.raises(BadInput, match="Seed"):
+        sample.throw("tiny", 4, value, 0.8, "mixture")
+
+
+@pytest.mark.parametrize("value", [None, "1", float("nan"), -0.1, 1.51, float("inf"), []])
+def test_a_temperature_out_of_range_is_refused(value):
+    with pytest.raises(BadInput, match="temperature"):
+        sample.throw("tiny", 4, 1, value, "mixture")
+
+
+@pytest.mark.parametrize("value", [None, "", "flow", 3, [], "x" * 10_000])
+def test_an_unknown_prior_is_refused_in_a_short_sentence(value):
+    with pytest.raises(BadInput, match="prior") as refused:
+        sample.throw("tiny", 4, 1, 0.8, value)
+    assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize("value", ["nobody", "../tiny", "", None, 5, []])
+def test_an_unknown_model_is_refused(value):
+    with pytest.raises(BadInput):
+        sample.throw(value, 4, 1, 0.8, "mixture")
+    with pytest.raises(BadInput):
+        morph.start(value)
+
+
+def test_a_picked_picture_goes_on_as_its_latent():
+    _, thrown = sample.throw(*FIRST)
+    latent, tabs = sample.send(thrown, 2, "explore")
+    assert latent == thrown["latents"][2]
+    assert tabs.selected == "explore"
+
+
+@pytest.mark.parametrize("index", [-1, 4, None, "0", 1.0, float("nan"), []])
+def test_a_picture_that_was_not_thrown_cannot_be_picked(index):
+    with pytest.raises(BadInput, match="picture number"):
+        sample.send(sample.throw(*FIRST)[1], index, "morph")
+
+
+def test_the_download_holds_every_picture_as_it_was_decoded(tiny):
+    _, thrown = sample.throw(*FIRST)
+    with zipfile.ZipFile(sample.keep(thrown)) as archive:
+        found = [np.asarray(Image.open(archive.open(name)))[..., None] for name in sorted(archive.namelist())]
+    assert np.array_equal(found, tiny.decode(thrown["latents"]))
+
+
+# Morph
+
+
+def test_the_tab_starts_with_two_examples_as_given_and_as_seen(tiny):
+    a, view_a, b, view_b = morph.start("tiny")
+    assert a != b
+    assert (
+        np.abs(pixels(view_a["given"])[..., :1].astype(int) - tiny.atlas.examples[0]).mean() < 8
+    )  # WebP loses a little
+    assert len(view_b["examples"]) == len(tiny.atlas.examples)
+    assert view_a["draws"]
+
+
+@pytest.mark.parametrize("path", ["line", "arc"])
+@pytest.mark.parametrize("steps", [2, 9, 33])
+def test_a_film_runs_from_a_to_b(steps, path):
+    a, view_a, b, view_b = morph.start("tiny")
+    frames = morph.film("tiny", a, b, steps, path)["frames"]
+    assert len(frames) == steps
+    assert (frames[0], frames[-1]) == (view_a["seen"], view_b["seen"])
+
+
+@pytest.mark.parametrize("steps", [*NO_NUMBERS, 0, 1, 34])
+def test_steps_out_of_range_are_refused(steps):
+    a, _, b, _ = morph.start("tiny")
+    with pytest.raises(BadInput, match="Steps"):
+        morph.film("tiny", a, b, steps, "line")
+
+
+@pytest.mark.parametrize("path", [None, "", "spiral", 3, "x" * 10_000])
+def test_an_unknown_way_is_refused(path):
+    a, _, b, _ = morph.start("tiny")
+    with pytest.raises(BadInput, match="way"):
+        morph.film("tiny", a, b, 5, path)
+
+
+@pytest.mark.parametrize("index", [-1, 1000, None, "0", 1.5, []])
+def test_an_example_that_is_not_there_is_refused(index):
+    with pytest.raises(BadInput, match="example"):
+        morph.example("tiny", index)
+
+
+def test_the_gif_goes_there_and_back():
+    a, _, b, _ = morph.start("tiny")
+    with Image.open(morph.keep("tiny", a, b, 9, "arc")) as film:
+        assert film.format == "GIF"
+        assert film.n_frames == 16
+
+
+def test_an_upload_is_brought_to_the_models_form_and_gone_afterwards(tmp_path):
+    file = tmp_path / "seven.jpg"
+    page = Image.new("RGB", (600, 400), "white")
+    page.paste("black", (290, 60, 320, 340))
+    page.save(file)
+    z, view = morph._on_upload("tiny", str(file))
+    assert len(z) == 3
+    assert pixels(view["given"]).shape == (28, 28, 3)
+    assert pixels(view["given"]).mean() < 128  # light on black, as the model's own
+    assert not file.exists()
+
+
+def test_a_file_that_is_no_picture_is_refused_and_gone_afterwards(tmp_path):
+    file = tmp_path / "text.png"
+    file.write_text("no picture")
+    with pytest.raises(BadInput, match="no picture"):
+        morph._on_upload("tiny", str(file))
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("file", [None, "", "/nowhere/a.png", 3, ["a.png"]])
+def test_an_upload_without_a_file_is_refused(file):
+    with pytest.raises(BadInput):
+        morph.upload("tiny", file)
+
+
+def test_what_the_model_never_saw_is_answered_with_a_sentence(monkeypatch, tiny):
+    monkeypatch.setattr(type(tiny), "is_familiar", lambda self, picture: False)
+    assert morph.example("tiny", 0)[1]["note"]
+    monkeypatch.setattr(type(tiny), "is_familiar", lambda self, picture: True)
+    assert not morph.example("tiny", 0)[1]["note"]
+
+
+def test_a_drawing_is_a_side_like_any_other():
+    sheet = Image.new("RGB", (280, 280), "black")
+    sheet.paste("white", (130, 40, 152, 240))
+    z, view = morph.drawing("tiny", drawn(sheet))
+    assert len(z) == 3
+    assert pixels(view["given"]).max() > 200
+
+
+@pytest.mark.parametrize(
+    "png",
+    [
+        None, 5, [], "", "x", "data:image/png;base64,", "data:image/png;base64,!!!", "data:text/html;base64,AAAA",
+        "data:image/png;base64,AAAA", "/etc/passwd", morph.DRAWING_PREFIX + "A" * morph.DRAWING_AT_MOST,
+        drawn(Image.new("RGB", (280, 280), "black")),
+    ],
+    ids=lambda png: str(png)[:40],
+)  # fmt: skip
+def test_what_is_no_drawing_or_an_empty_one_is_refused(png):
+    with pytest.raises(BadInput):
+        morph.drawing("tiny", png)
+
+
+def test_a_picture_from_the_sample_tab_becomes_a_side_that_is_its_own_reconstruction():
+    _, thrown = sample.throw(*FIRST)
+    z, view = morph.picked("tiny", thrown["latents"][0])
+    assert view["given"] == view["seen"] == sample.throw(*FIRST)[0]["pictures"][0]
+    assert z == thrown["latents"][0]
+    assert Path(morph.keep("tiny", z, z, 2, "line")).is_file()
