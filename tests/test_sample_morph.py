@@ -11,18 +11,13 @@ import torch
 from PIL import Image
 
 from ui import morph, sample, shelf
-from vae import evaluation, images
-from vae.data import Pictures
+from vae import images
+from vae.atlas import Atlas, Mixture
 from vae.errors import BadInput
 from vae.model import VAE, VAEConfig
-from vae.training import TrainConfig
 
 FIRST = ("tiny", 4, 7, 0.8, "mixture")
 NO_NUMBERS = (None, "5", float("nan"), float("inf"), -1, 2.5, [], {}, 10**30)
-CONFIG = TrainConfig(
-    data="tiny", steps=1, framing="digit",
-    model=VAEConfig(size=28, channels=1, latent=3, widths=(8,), stem=4, likelihood="bernoulli"),
-)  # fmt: skip
 
 
 def strokes(count: int) -> np.ndarray:
@@ -37,12 +32,16 @@ def strokes(count: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    folder, names = tmp_path_factory.mktemp("checkpoints"), [f"{i}.png" for i in range(200)]
+    folder = tmp_path_factory.mktemp("checkpoints")
     torch.manual_seed(0)
-    train, held = Pictures(strokes(200), names, None), Pictures(strokes(20), names[:20], None)
-    evaluation.publish(
-        folder / "tiny", VAE(CONFIG.model).eval(), train, held, CONFIG.to_toml(), [[1, 2.0, 3.0]], figures=False
-    )
+    config = VAEConfig(size=28, channels=1, latent=3, widths=(8,), stem=4, likelihood="bernoulli")
+    VAE(config).save_pretrained(folder / "tiny")
+    (folder / "tiny" / "recipe.toml").write_text('framing = "digit"')
+    eye = torch.eye(3)
+    Atlas(
+        kl=torch.ones(3), mean=torch.zeros(3), covariance=eye, directions=eye, spreads=torch.ones(3), named=(),
+        mixture=Mixture(torch.ones(1), torch.ones(1, 3), eye[None]), examples=strokes(5), familiar_error=0.1,
+    ).save(folder / "tiny")  # fmt: skip
     return folder
 
 

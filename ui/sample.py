@@ -4,6 +4,7 @@ import html
 import io
 import secrets
 import zipfile
+from collections.abc import Iterator
 
 import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
@@ -140,22 +141,18 @@ def build(page: Page) -> None:
         **private,
     )
 
-    # First nothing, then the latent: the same one sent twice would be no change, and nobody would look.
-    nothing = {"fn": lambda: None, "inputs": None, **quiet, **private}
-    tiles.explore(outputs=page.sent, **nothing).then(
-        spoken(_on_explore), thrown, [page.sent, page.tabs], **quiet, **private
-    )
-    tiles.morph(outputs=page.picked, **nothing).then(
-        spoken(_on_morph), thrown, [page.picked, page.tabs], **quiet, **private
-    )
+    tiles.explore(spoken(_on_explore), thrown, [page.sent, page.tabs], **quiet, **private)
+    tiles.morph(spoken(_on_morph), thrown, [page.picked, page.tabs], **quiet, **private)
     take.click(spoken(keep), thrown, file, **quiet, **private).success(
         None, js="() => document.querySelector('#sample-file').click()"
     )
 
 
-def _on_explore(thrown: dict, event: gr.EventData) -> tuple:
-    return send(thrown, event.index, "explore")
+def _on_explore(thrown: dict, event: gr.EventData) -> Iterator[tuple]:
+    yield None, gr.skip()  # else the same latent, sent twice, would be no change, and nobody would look
+    yield send(thrown, event.index, "explore")
 
 
-def _on_morph(thrown: dict, event: gr.EventData) -> tuple:
-    return send(thrown, event.index, "morph")
+def _on_morph(thrown: dict, event: gr.EventData) -> Iterator[tuple]:
+    yield None, gr.skip()
+    yield send(thrown, event.index, "morph")

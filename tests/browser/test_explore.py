@@ -17,7 +17,7 @@ GREY = next((name for name in checkpoints.names() if checkpoints.load(name).mode
 
 def open_explore(page, url: str) -> None:
     page.goto(url, wait_until="domcontentloaded")
-    page.wait_for_selector(f"{BOARD} .knob .end img[src^='data:image/webp']")
+    page.wait_for_selector(f"{BOARD} .knob .end img[src^='data:image/jpeg']")
 
 
 def wait_for_another(page, before: str) -> str:
@@ -144,7 +144,7 @@ def test_a_drawn_digit_becomes_a_picture(page, url):
     act(page, "draw")
     expect(page.get_by_role("button", name="Done")).to_be_disabled()
     box = page.locator(".lp-draw canvas").bounding_box()
-    page.wait_for_selector(f"{BOARD} .knob .end img[src^='data:image/webp']")
+    page.wait_for_selector(f"{BOARD} .knob .end img[src^='data:image/jpeg']")
     before = shown(page)
     page.mouse.move(box["x"] + 140, box["y"] + 50)
     page.mouse.down()
