@@ -37,10 +37,9 @@ def root(tmp_path_factory):
     config = VAEConfig(size=28, channels=1, latent=3, widths=(8,), stem=4, likelihood="bernoulli")
     VAE(config).save_pretrained(folder / "tiny")
     (folder / "tiny" / "recipe.toml").write_text('framing = "digit"')
-    eye = torch.eye(3)
     Atlas(
-        kl=torch.ones(3), mean=torch.zeros(3), covariance=eye, directions=eye, spreads=torch.ones(3), named=(),
-        mixture=Mixture(torch.ones(1), torch.ones(1, 3), eye[None]), examples=strokes(5), familiar_error=0.1,
+        kl=torch.ones(3), mean=torch.zeros(3), covariance=torch.eye(3), directions=torch.eye(3), spreads=torch.ones(3), named=(),
+        mixture=Mixture(torch.ones(1), torch.ones(1, 3), torch.eye(3)[None]), examples=strokes(5), familiar_error=0.1,
     ).save(folder / "tiny")  # fmt: skip
     return folder
 

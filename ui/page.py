@@ -3,6 +3,7 @@
 import html
 
 import gradio as gr
+import torch
 
 from ui import explore, morph, sample, shelf, theme, train
 from ui.edge import spoken
@@ -32,6 +33,7 @@ HEADER = """<header class="lp-header"><h1>{title}<small>{subtitle}</small></h1>
 
 def build() -> gr.Blocks:
     """The whole page, ready to launch with LAUNCH."""
+    torch.set_num_threads(1)  # a picture takes a few ms on one core; the others are for other requests, and for a training
     gr.set_static_paths([COMPONENTS])
     with gr.Blocks(title=say("page.title"), analytics_enabled=False, delete_cache=(600, 3600)) as demo:
         # Outside of the tabs: a closed tab would not load them, and a reloaded page would lose its run.

@@ -40,10 +40,11 @@ class Page:
 
 def get(model_id: object) -> Checkpoint:
     """The checkpoint called model_id, a name or a run's token; opened on first use. BadInput if there is no such model."""
-    folder = _folder(model_id)
+    if not isinstance(model_id, str):
+        raise BadInput(say("page.no_model"))
     with _door:
         if model_id not in _open:
-            _open[model_id] = checkpoints.load(folder)
+            _open[model_id] = checkpoints.load(_folder(model_id))
             while len(_open) > KEPT_OPEN:
                 _open.popitem(last=False)
         _open.move_to_end(model_id)
@@ -75,11 +76,11 @@ def _entry(model_id: str, folder: Path) -> dict[str, str]:
     return {"id": model_id, "title": title, "thumb": images.data_url(Atlas.load(folder).examples[0])}
 
 
-def _folder(model_id: object) -> Path:
+def _folder(model_id: str) -> Path:
     """Only names that ship and tokens of runs become part of a path."""
     if model_id in checkpoints.names():
-        return checkpoints.root() / str(model_id)
-    folder = jobs.find(model_id) if isinstance(model_id, str) else None
+        return checkpoints.root() / model_id
+    folder = jobs.find(model_id)
     if folder is None:
         raise BadInput(say("page.no_model"))
     return folder

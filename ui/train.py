@@ -29,6 +29,11 @@ PRESETS = {  # what breaks, and how to mend it
 }
 TILES = 10
 LEFT, RIGHT, TOP, BOTTOM = 10, 230, 12, 110  # where the plots draw, in a box of 240 x 120
+# On a phone what moves lies far below the button that starts it.
+SCROLL = """() => {
+  const status = document.querySelector("#train-status");
+  if (status.getBoundingClientRect().top > innerHeight - 150) status.scrollIntoView({behavior: "smooth"});
+}"""
 GOING = ("waiting", "learning", "finishing")
 
 
@@ -169,9 +174,7 @@ def watch(tokens: list[str], seen: str) -> tuple:
         plots(run),
         gr.skip() if newest == seen else rows(jobs.previews(token) or first_digits()),
         newest,
-        gr.Timer(
-            active=state in GOING or newest != seen
-        ),  # once more at the end, when the picker finds the model
+        gr.Timer(active=state in GOING or newest != seen),  # once more at the end, when the picker finds the model
         gr.Button(interactive=state not in GOING, variant="secondary" if state == "done" else "primary"),
         gr.Button(interactive=state in ("waiting", "learning") and not run["stopping"]),
         gr.Button(interactive=state == "done", variant="primary" if state == "done" else "secondary"),
@@ -202,9 +205,7 @@ def sliders() -> gr.HTML:
     template = ""
     for name, stops in STOPS.items():
         words = [
-            say("train.seconds", count=round(60 * stop))
-            if stop < 1
-            else say("train.minutes_long", count=stop)
+            say("train.seconds", count=round(60 * stop)) if stop < 1 else say("train.minutes_long", count=stop)
             for stop in stops
         ]
         labels = list(zip(stops, words if name == "minutes" else map(str, stops), strict=True))
@@ -216,9 +217,7 @@ def sliders() -> gr.HTML:
             f"<span>{html.escape(say(f'train.{name}_high'))}</span></small></label>"
         )
     script = (COMPONENTS / "dials.js").read_text()
-    return gr.HTML(
-        NORMAL, html_template=template, js_on_load=script, apply_default_css=False, elem_id="train-dials"
-    )
+    return gr.HTML(NORMAL, html_template=template, js_on_load=script, apply_default_css=False, elem_id="train-dials")
 
 
 def build(page: Page) -> None:
@@ -232,8 +231,8 @@ def build(page: Page) -> None:
             )  # fmt: skip
             with gr.Column(visible=False) as upload:
                 files = gr.File(
-                    label=say("train.upload"), file_count="multiple", file_types=["image", ".zip"], height=120,
-                    elem_id="train-files",
+                    label=say("train.upload"), show_label=False, file_count="multiple", file_types=["image", ".zip"],
+                    height=130, elem_id="train-files",
                 )  # fmt: skip
                 gr.HTML(f'<div class="lp-train"><p>{say("train.upload_promise")}</p></div>')
             dials = sliders()
@@ -258,9 +257,10 @@ def build(page: Page) -> None:
 
     shows = [shown_status, shown_plots, shown_rows, seen, page.tick, go, end, leave]
     quiet = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-    go.click(
+    started = go.click(
         spoken(start), [source, dials, files, page.runs], page.runs, api_name="train", show_progress="hidden"
     )
+    started.success(None, js=SCROLL)
     end.click(stop, page.runs, None, **quiet).then(watch, [page.runs, seen], shows, **quiet)
     # A page that opens gets its runs from the browser, which counts as a change.
     gr.on([page.runs.change, page.tick.tick], watch, [page.runs, seen], shows, **quiet)

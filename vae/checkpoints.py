@@ -163,6 +163,7 @@ def publish(folder: Path, fill: Callable[[Path], None]) -> None:
         fill(beside)
         for path in beside.rglob("*"):
             if path.is_file():
+                path.chmod(0o644)  # safetensors leaves its files to their owner alone
                 with open(path, "rb") as file:
                     os.fsync(file.fileno())
         beside.chmod(0o755)

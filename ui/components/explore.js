@@ -24,7 +24,10 @@ export class Explore {
       },
       failed: error => this.say(error ? error.message : "", { from: "live", isError: true }),
     });
-    const pictures = zs => this.backend.pictures(zs);
+    const pictures = zs => backend.pictures(zs).catch(error => {
+      this.say(error.message, { isError: true });
+      return []; // the knobs work without their pictures
+    });
     this.strip = new Strip(this.stripBox, this.latent, words, pictures);
     this.knobs = new Knobs(this.knobBox, this.latent, words, { pictures, chosen: knob => this.strip.open(knob) });
     this.latent.addEventListener("change", () => this.#follow());

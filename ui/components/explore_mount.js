@@ -11,11 +11,17 @@
 
   const MEGABYTES = 30;
 
-  async function ask(name, question) {
+  // The live picture asks once, for it has its own way to try again.
+  async function ask(name, question, tries = 3) {
     let answer;
     try {
       answer = await server[name]({ model: props.view.model, ...question });
-    } catch {
+    } catch (error) {
+      if (tries > 1) {
+        await new Promise(resolve => setTimeout(resolve, 700));
+        return ask(name, question, tries - 1);
+      }
+      console.warn(name, error);
       throw new Error(props.words.offline);
     }
     if (answer?.error) throw Object.assign(new Error(answer.error), { isFinal: true });
@@ -35,7 +41,7 @@
   }
 
   const backend = {
-    decode: async z => (await ask("decode", { z })).picture,
+    decode: async z => (await ask("decode", { z }, 1)).picture,
     pictures: async zs => (await ask("decode_many", { zs })).pictures,
     surprise: async seed => (await ask("surprise", { seed })).z,
     encode,

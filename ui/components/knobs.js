@@ -8,7 +8,7 @@ const STEPS = 200; // from end to end
 let count = 0; // of rows, for ids that no two share
 
 export class Knobs {
-  // pictures(zs): promise of URLs. chosen(knob): the visitor took one in hand.
+  // pictures(zs): promise of URLs, of none where they cannot be had. chosen(knob): the visitor took one in hand.
   constructor(box, latent, words, { pictures, chosen }) {
     Object.assign(this, { box, latent, words, pictures, chosen });
     this.rows = new Map();
@@ -57,7 +57,7 @@ export class Knobs {
     for (let i = 0; i < added.length; i += SHOWN) {
       const part = added.slice(i, i + SHOWN);
       const zs = part.flatMap(({ knob }) => [at(shown, knob, knob.low), at(shown, knob, knob.high)]);
-      const urls = await this.pictures(zs).catch(() => []); // without them the knobs work as well
+      const urls = await this.pictures(zs);
       if (shown !== this.start) return; // another model has come
       urls.forEach((url, place) => (part[place >> 1].ends[place % 2].src = url));
     }

@@ -6,7 +6,7 @@ const TILES = 7;
 const REST = 250; // ms without a change that count as rest
 
 export class Strip {
-  // pictures(zs): promise of URLs.
+  // pictures(zs): promise of URLs, of none where they cannot be had.
   constructor(box, latent, words, pictures) {
     Object.assign(this, { latent, words, pictures });
     this.title = make("h2");
@@ -51,7 +51,7 @@ export class Strip {
   async #draw() {
     const { knob } = this, { z } = this.latent;
     if (!knob) return;
-    const urls = await this.pictures(this.tiles.map((_, place) => at(z, knob, this.#value(place)))).catch(() => []);
+    const urls = await this.pictures(this.tiles.map((_, place) => at(z, knob, this.#value(place))));
     if (knob !== this.knob || z !== this.latent.z) return; // the hand has moved on, and another strip will come
     urls.forEach((url, place) => (this.tiles[place].firstChild.src = url));
   }
