@@ -58,6 +58,11 @@ def pixels(url: str) -> np.ndarray:
     return images.load(base64.b64decode(url.partition(",")[2]))
 
 
+def look_alike(one: str, other: str) -> bool:
+    """Whether two URLs show the same picture; decoded in batches of other sizes, pixels may be one level off."""
+    return np.abs(pixels(one).astype(int) - pixels(other)).mean() < 1
+
+
 def drawn(picture: Image.Image) -> str:
     file = io.BytesIO()
     picture.save(file, "PNG")
@@ -150,7 +155,7 @@ def test_the_tab_starts_with_two_examples_as_given_and_as_seen(tiny):
     assert a != b
     assert (
         np.abs(pixels(view_a["given"])[..., :1].astype(int) - tiny.atlas.examples[0]).mean() < 8
-    )  # WebP loses a little
+    )  # JPEG loses a little
     assert len(view_b["examples"]) == len(tiny.atlas.examples)
     assert view_a["draws"]
 
@@ -161,7 +166,8 @@ def test_a_film_runs_from_a_to_b(steps, path):
     a, view_a, b, view_b = morph.start("tiny")
     frames = morph.film("tiny", a, b, steps, path)["frames"]
     assert len(frames) == steps
-    assert (frames[0], frames[-1]) == (view_a["seen"], view_b["seen"])
+    assert look_alike(frames[0], view_a["seen"])
+    assert look_alike(frames[-1], view_b["seen"])
 
 
 @pytest.mark.parametrize("steps", [*NO_NUMBERS, 0, 1, 34])
@@ -249,6 +255,7 @@ def test_what_is_no_drawing_or_an_empty_one_is_refused(png):
 def test_a_picture_from_the_sample_tab_becomes_a_side_that_is_its_own_reconstruction():
     _, thrown = sample.throw(*FIRST)
     z, view = morph.picked("tiny", thrown["latents"][0])
-    assert view["given"] == view["seen"] == sample.throw(*FIRST)[0]["pictures"][0]
+    assert view["given"] == view["seen"]
+    assert look_alike(view["given"], sample.throw(*FIRST)[0]["pictures"][0])
     assert z == thrown["latents"][0]
     assert Path(morph.keep("tiny", z, z, 2, "line")).is_file()

@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ui.words import say
 from vae.errors import BadInput
@@ -26,7 +27,7 @@ from vae.errors import BadInput
 try:
     import fcntl
 except ImportError:  # Windows: one run at a time for each server, instead of for each machine
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 DATA = ("digits", "avatars", "pictures")
 LATENT, BETA, MINUTES = (2, 64), (0.0, 10.0), (0.1, 10.0)
@@ -178,9 +179,15 @@ def _checked(config: dict, pictures: Sequence[str | Path]) -> dict:
 
 
 def _number(config: dict, name: str, limits: tuple[float, float], whole: bool = False) -> float:
-    value, (low, high) = config.get(name), limits
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not low <= value <= high or (whole and value != int(value)):  # NaN compares false
+    value: Any = config.get(name)
+    low, high = limits
+    fits = (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and low <= value <= high  # NaN compares false
+        and not (whole and value != int(value))
+    )
+    if not fits:
         key = "train.bad_whole" if whole else "train.bad_number"
         raise BadInput(say(key, name=say(f"train.{name}"), value=str(value)[:40], low=low, high=high))
     return value
@@ -241,7 +248,8 @@ def _see_out(token: str, child: subprocess.Popen, seconds: float) -> None:
         log.error("training %s... ran past %d s and was ended", token[:6], seconds)
         child.kill()
         child.wait()
-    child.stdin.close()
+    if child.stdin is not None:
+        child.stdin.close()
     shutil.rmtree(root() / token / "pictures", ignore_errors=True)
     if child.returncode:
         log.error("training %s... ended with code %s", token[:6], child.returncode)

@@ -4,6 +4,7 @@ import functools
 import html
 import json
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -256,7 +257,7 @@ def build(page: Page) -> None:
         button.click(None, dials, [dials, moral], js=js)
 
     shows = [shown_status, shown_plots, shown_rows, seen, page.tick, go, end, leave]
-    quiet = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+    quiet: Any = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
     started = go.click(
         spoken(start), [source, dials, files, page.runs], page.runs, api_name="train", show_progress="hidden"
     )

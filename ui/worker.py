@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,7 +23,7 @@ from vae.errors import BadInput
 from vae.model import VAEConfig
 from vae.training import Progress, TrainConfig, train
 
-PICTURES_AT_LEAST = 20
+PICTURES_AT_LEAST, PICTURES_AT_MOST = 20, 20_000
 PREVIEWS = 10
 POINTS = 240  # of the curve, at most
 
@@ -69,7 +70,7 @@ def learn(run: Path, wish: dict) -> None:
     pictures = {"shown": [images.data_url(picture) for picture in shown]}
     revision, steps, unit_kl = 0, 0, []
     for progress in train(recipe, seen.images, preview=shown, stop=(run / "stop").exists):
-        if progress.made_again is not None:
+        if progress.made_again is not None and progress.dreamt is not None:
             pictures["made_again"] = [images.data_url(picture) for picture in progress.made_again]
             pictures["dreamt"] = [images.data_url(picture) for picture in progress.dreamt]
             _write(run / "previews.json", pictures)
@@ -87,10 +88,10 @@ def learn(run: Path, wish: dict) -> None:
 
 def _pictures(recipe: TrainConfig, source: str | None) -> tuple[data.Pictures, data.Pictures]:
     """What it learns from, and what is held out; BadInput for fewer than PICTURES_AT_LEAST."""
-    form = {"size": recipe.model.size, "channels": recipe.model.channels, "framing": recipe.framing}
+    form: Any = {"size": recipe.model.size, "channels": recipe.model.channels, "framing": recipe.framing}
     if source is None:
         return data.load(recipe.data, **form), data.load(recipe.data, **form, part="heldout")
-    whole = data.from_files(source, **form)
+    whole = data.from_files(source, **form, most=PICTURES_AT_MOST)
     if len(whole) < PICTURES_AT_LEAST:
         raise BadInput(say("train.too_few", count=len(whole), least=PICTURES_AT_LEAST))
     count = max(len(whole) // 10, min(PREVIEWS, len(whole) // 4))

@@ -107,8 +107,10 @@ def _picture_files(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
 
 
-def from_files(source: str | Path, *, size: int, channels: int, framing: str = "square") -> Pictures:
-    """All pictures of a folder or a zip, or one picture, in the order of their sorted names.
+def from_files(
+    source: str | Path, *, size: int, channels: int, framing: str = "square", most: int = MAX_PICTURES
+) -> Pictures:
+    """All pictures of a folder or a zip, at most `most`, or one picture, in the order of their sorted names.
 
     attributes.csv beside them is read where there is one: a column `file`, then one for each attribute. Raises BadInput
     for a zip or folder without pictures, over a limit, damaged, encrypted, or with paths that climb out; and for a
@@ -118,7 +120,7 @@ def from_files(source: str | Path, *, size: int, channels: int, framing: str = "
     if not source.exists():
         raise BadInput(f"There is nothing at {source}; give a picture, a folder of pictures or a zip.")
     is_archive = source.is_file() and source.suffix.lower() not in SUFFIXES
-    files, table = _zip_entries(source) if is_archive else _folder_entries(source)
+    files, table = (_zip_entries if is_archive else _folder_entries)(source, most)
     names, pictures = [], []
     for name, read in files:
         try:
@@ -133,17 +135,17 @@ def from_files(source: str | Path, *, size: int, channels: int, framing: str = "
     return Pictures(np.stack(pictures), names, _attributes(table, names) if table is not None else None)
 
 
-def _folder_entries(source: Path):
+def _folder_entries(source: Path, most: int):
     paths = [source] if source.is_file() else list(_picture_files(source))
-    if len(paths) > MAX_PICTURES:
-        raise BadInput(f"{source.name} holds {len(paths):,} pictures; {MAX_PICTURES:,} is the limit.")
+    if len(paths) > most:
+        raise BadInput(f"{source.name} holds {len(paths):,} pictures; {most:,} is the limit.")
     table = source / "attributes.csv"
     text = table.read_text(encoding="utf-8-sig") if table.is_file() else None
     root = source.parent if source.is_file() else source
     return ((path.relative_to(root).as_posix(), lambda path=path: path) for path in paths), text
 
 
-def _zip_entries(source: Path):
+def _zip_entries(source: Path, most: int):
     try:
         archive = zipfile.ZipFile(source)
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
@@ -160,8 +162,8 @@ def _zip_entries(source: Path):
     pictures = sorted(
         (entry for entry in entries if _is_picture(entry.filename)), key=lambda entry: entry.filename
     )
-    if len(pictures) > MAX_PICTURES:
-        raise BadInput(f"{source.name} holds {len(pictures):,} pictures; {MAX_PICTURES:,} is the limit.")
+    if len(pictures) > most:
+        raise BadInput(f"{source.name} holds {len(pictures):,} pictures; {most:,} is the limit.")
 
     def read(entry: zipfile.ZipInfo) -> bytes:
         try:

@@ -135,7 +135,7 @@ def _examples(heldout: Pictures, count: int = 10) -> np.ndarray:
     """A few held-out pictures to start from: one of each label where there are labels, else the first ones."""
     labels = (heldout.attributes or {}).get("label")
     if labels is not None and len(set(labels)) <= count:
-        return heldout.images[[int(np.flatnonzero(labels == label)[1]) for label in sorted(set(labels))]]
+        return heldout.images[[int(np.flatnonzero(labels == label)[0]) for label in sorted(set(labels))]]
     return heldout.images[:count]
 
 

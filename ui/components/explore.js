@@ -98,8 +98,8 @@ export class Explore {
       make("div", { class: "side" },
         make("div", { class: "meta" }, this.size, this.figures),
         make("div", { class: "btns" },
-          button("surprise", () => this.#surprise(), "main"), button("reset", () => this.latent.reset()), this.undo, this.redo),
-        this.note));
+          button("surprise", () => this.#surprise(), "main"), button("reset", () => this.latent.reset()), this.undo, this.redo)),
+      this.note);
     const starts = make("div", { class: "starts" },
       make("span", {}, words.start_from), this.startBox,
       button("upload", () => this.file.click()), this.drawButton, this.file);
