@@ -15,7 +15,10 @@ from vae.model import VAE, VAEConfig
 from vae.training import TrainConfig
 
 CONFIG = TrainConfig(
-    data="squares", steps=1, model=VAEConfig(size=8, channels=3, latent=3, widths=(8,), stem=2), card={"title": "Squares"}
+    data="squares",
+    steps=1,
+    model=VAEConfig(size=8, channels=3, latent=3, widths=(8,), stem=2),
+    card={"title": "Squares"},
 )
 
 

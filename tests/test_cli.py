@@ -100,7 +100,20 @@ def test_reconstruct_keeps_the_order_of_sorted_names(trained, digit, tmp_path):
 def test_morph_begins_and_ends_at_the_reconstructions(trained, digit, tmp_path, path):
     other = tmp_path / "other.png"
     Image.open(digit).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(other)
-    main(["morph", str(trained), str(digit), str(other), "--steps", "5", "--path", path, "--out", str(tmp_path / "m.npy")])
+    main(
+        [
+            "morph",
+            str(trained),
+            str(digit),
+            str(other),
+            "--steps",
+            "5",
+            "--path",
+            path,
+            "--out",
+            str(tmp_path / "m.npy"),
+        ]
+    )
     main(["reconstruct", str(trained), str(digit), "--out", str(tmp_path / "r.npy")])
     film = np.load(tmp_path / "m.npy")
     assert film.shape == (5, 28, 28, 1)
@@ -139,7 +152,17 @@ def test_bad_input_gets_a_sentence_and_leaves_nothing(trained, digit, tmp_path, 
 
 def test_an_interrupted_run_is_kept_and_taken_up_again(trained, tmp_path):
     out = tmp_path / "paused"
-    command = [sys.executable, "-m", "vae", "train", str(trained / "recipe.toml"), "--out", str(out), "--steps", "100000"]
+    command = [
+        sys.executable,
+        "-m",
+        "vae",
+        "train",
+        str(trained / "recipe.toml"),
+        "--out",
+        str(out),
+        "--steps",
+        "100000",
+    ]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     text = ""
     while "step" not in text:  # it has begun to learn
@@ -156,7 +179,17 @@ def test_an_interrupted_run_is_kept_and_taken_up_again(trained, tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
 def test_kill_leaves_no_broken_checkpoint(trained, tmp_path):
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "vae", "train", str(trained / "recipe.toml"), "--out", str(out), "--steps", "100000"]
+    command = [
+        sys.executable,
+        "-m",
+        "vae",
+        "train",
+        str(trained / "recipe.toml"),
+        "--out",
+        str(out),
+        "--steps",
+        "100000",
+    ]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     text = ""
     while "step" not in text:

@@ -95,7 +95,16 @@ def test_no_file_outside_of_the_uploads_is_read_or_removed(model_id, uploads, tm
     file = tmp_path / "mine.png"
     file.write_bytes(images.encode(shelf.get(model_id).atlas.examples[0]))
     (uploads / "link.png").symlink_to(file)
-    for path in (str(file), str(uploads / ".." / "mine.png"), str(uploads / "link.png"), str(uploads), "a\0b", 5, None, ""):
+    for path in (
+        str(file),
+        str(uploads / ".." / "mine.png"),
+        str(uploads / "link.png"),
+        str(uploads),
+        "a\0b",
+        5,
+        None,
+        "",
+    ):
         assert "error" in explore.encode({"model": model_id, "path": path}), path
     assert file.exists()
 

@@ -52,9 +52,7 @@ def test_arrows_between_the_layers_go_one_way(layer):
     assert sources(layer)
     for path in sources(layer):
         known = {name.split(".")[0] for name in imports(path)}
-        assert not known & FORBIDDEN[layer], (
-            f"{path.relative_to(ROOT)} must not import {known & FORBIDDEN[layer]}"
-        )
+        assert not known & FORBIDDEN[layer], f"{path.relative_to(ROOT)} must not import {known & FORBIDDEN[layer]}"
 
 
 def test_arrows_inside_vae_go_down_the_list():
@@ -82,9 +80,7 @@ def test_ui_leaves_tensors_to_vae():
 
 def test_the_readme_prints_the_tree_in_the_order_of_the_arrows():
     tree = README.split("## The tree", 1)[1]
-    lines = [
-        line.split(".py")[0].strip() for line in tree.splitlines() if line.startswith("  ") and ".py " in line
-    ]
+    lines = [line.split(".py")[0].strip() for line in tree.splitlines() if line.startswith("  ") and ".py " in line]
     assert tuple(lines) == ORDER
 
 
@@ -139,9 +135,7 @@ def test_the_readmes_python_runs(tmp_path, monkeypatch):
 
 def test_requirements_of_the_library_and_of_the_app_agree():
     app = {re.split(r"[<>=]", line)[0]: line.split()[0] for line in _lines("requirements.txt")}
-    project = re.search(
-        r"^dependencies = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.MULTILINE | re.DOTALL
-    )
+    project = re.search(r"^dependencies = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.MULTILINE | re.DOTALL)
     for line in re.findall(r'"(.+?)"', project.group(1)):
         assert app[re.split(r"[<>=]", line)[0]] == line
 
@@ -158,6 +152,4 @@ def _lines(name: str) -> list[str]:
 def test_no_file_is_larger_than_hosts_take():
     for path in ROOT.rglob("*"):
         if not IGNORED & set(path.relative_to(ROOT).parts) and path.is_file():
-            assert path.stat().st_size < LARGEST, (
-                f"{path.relative_to(ROOT)} has {path.stat().st_size:,} bytes"
-            )
+            assert path.stat().st_size < LARGEST, f"{path.relative_to(ROOT)} has {path.stat().st_size:,} bytes"

@@ -140,9 +140,7 @@ def test_values_out_of_range_are_refused_before_anything_starts(runs, wrong):
     assert not runs.exists() or not [folder for folder in runs.iterdir() if folder.is_dir()]
 
 
-@pytest.mark.parametrize(
-    "token", ["", "..", "../../etc", "/etc", "a" * 32, "a" * 31 + "\n", None, 7, ["x"], "é" * 32]
-)
+@pytest.mark.parametrize("token", ["", "..", "../../etc", "/etc", "a" * 32, "a" * 31 + "\n", None, 7, ["x"], "é" * 32])
 def test_a_strange_token_finds_nothing(runs, token):
     assert jobs.find(token) is None
     assert jobs.poll(token) == {"state": "gone"}

@@ -25,9 +25,7 @@ def model() -> VAE:
     "config",
     [
         SMALL,
-        VAEConfig(
-            size=28, channels=1, latent=3, widths=(8, 16), stem=4, likelihood="bernoulli"
-        ),  # 28 is padded to 32
+        VAEConfig(size=28, channels=1, latent=3, widths=(8, 16), stem=4, likelihood="bernoulli"),  # 28 is padded to 32
         VAEConfig(size=8, channels=1, latent=1, widths=(8,), stem=1),
     ],
 )

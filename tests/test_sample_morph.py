@@ -242,7 +242,7 @@ def test_a_drawing_is_a_side_like_any_other():
     "png",
     [
         None, 5, [], "", "x", "data:image/png;base64,", "data:image/png;base64,!!!", "data:text/html;base64,AAAA",
-        "data:image/png;base64,AAAA", "/etc/passwd", morph.DRAWING_PREFIX + "A" * morph.DRAWING_AT_MOST,
+        "data:image/png;base64,AAAA", "/etc/passwd", "data:image/png;base64," + "A" * 1_000_004,
         drawn(Image.new("RGB", (280, 280), "black")),
     ],
     ids=lambda png: str(png)[:40],

@@ -22,16 +22,12 @@ def points(svg: str, kind: str) -> list[list[float]]:
 def test_each_curve_fills_its_own_scale_from_left_to_right():
     svg = train.curves(RUN["history"])
     wrong, cost = points(svg, "wrong"), points(svg, "cost")
-    assert [point[0] for point in wrong] == pytest.approx(
-        [train.LEFT, (train.LEFT + train.RIGHT) / 2, train.RIGHT]
-    )
+    assert [point[0] for point in wrong] == pytest.approx([train.LEFT, (train.LEFT + train.RIGHT) / 2, train.RIGHT])
     assert [point[1] for point in wrong] == pytest.approx([train.TOP, 77.3, train.BOTTOM], abs=0.1)
     assert [point[1] for point in cost] == pytest.approx([train.BOTTOM, train.TOP, 31.6], abs=0.1)
 
 
-@pytest.mark.parametrize(
-    "history", [[], [[1, 5.0, 2.0]], [[1, 5.0, 2.0]] * 2, [[k, 0.0, 0.0] for k in range(300)]]
-)
+@pytest.mark.parametrize("history", [[], [[1, 5.0, 2.0]], [[1, 5.0, 2.0]] * 2, [[k, 0.0, 0.0] for k in range(300)]])
 def test_curves_can_be_drawn_of_anything(history):
     assert "nan" not in train.curves(history)
 
@@ -73,9 +69,7 @@ def test_strange_tokens_show_the_tab_as_before_any_run(tokens, monkeypatch, tmp_
         train.explore(tokens)
 
 
-@pytest.mark.parametrize(
-    "dials", [None, {}, [], "x", {"latent": 8}, {"latent": 8, "beta": float("nan"), "minutes": 1}]
-)
+@pytest.mark.parametrize("dials", [None, {}, [], "x", {"latent": 8}, {"latent": 8, "beta": float("nan"), "minutes": 1}])
 def test_a_start_without_its_numbers_is_refused(dials, monkeypatch, tmp_path):
     monkeypatch.setenv("VAE_RUNS", str(tmp_path))
     with pytest.raises(BadInput):

@@ -33,7 +33,8 @@ HEADER = """<header class="lp-header"><h1>{title}<small>{subtitle}</small></h1>
 
 def build() -> gr.Blocks:
     """The whole page, ready to launch with LAUNCH."""
-    torch.set_num_threads(1)  # a picture takes a few ms on one core; the others are for other requests, and for a training
+    # A picture takes a few ms on one core; the others are for other requests, and for a training.
+    torch.set_num_threads(1)
     gr.set_static_paths([COMPONENTS])
     with gr.Blocks(title=say("page.title"), analytics_enabled=False, delete_cache=(600, 3600)) as demo:
         # Outside of the tabs: a closed tab would not load them, and a reloaded page would lose its run.

@@ -5,13 +5,13 @@ import os
 import re
 import shutil
 import tempfile
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import tomllib
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError
@@ -59,8 +59,9 @@ class Checkpoint:
     def encode(self, pictures: np.ndarray) -> Tensor:
         """Prepared pictures -> (N, D) float32 on the CPU: the means of their posteriors."""
         config = self.model.config
-        if pictures.ndim != 4 or pictures.shape[1:] != (config.size, config.size, config.channels):
-            raise BadInput(f"Pictures are {pictures.shape}; {self.name} wants (N, {config.size}, {config.size}, {config.channels}).")
+        wanted = (config.size, config.size, config.channels)
+        if pictures.ndim != 4 or pictures.shape[1:] != wanted:
+            raise BadInput(f"Pictures are {pictures.shape}; {self.name} wants N of {wanted}.")
         with torch.inference_mode():
             parts = [
                 self.model.encode(to_tensor(pictures[i : i + BATCH], self.model.device)).mode().cpu()
@@ -117,7 +118,12 @@ def load(source: str | Path, device: str | None = None) -> Checkpoint:
         model = VAE.from_pretrained(folder)
     except BadInput:
         raise
-    except (OSError, ValueError, TypeError) as error:  # broken TOML, JSON or UTF-8
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ) as error:  # broken TOML, JSON or UTF-8; JSON that is no object
         raise BadInput(f"{folder} is damaged: its recipe or config cannot be read ({error}).") from error
     if recipe.get("framing") not in images.FRAMINGS:
         raise BadInput(f"The recipe in {folder} has no framing that is known: {', '.join(images.FRAMINGS)}.")

@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -51,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("recipe", type=Path, metavar="RECIPE.toml")
     added.add_argument("--out", type=Path, required=True, metavar="DIR", help="the checkpoint's folder")
     added.add_argument("--data", metavar="ROOT_OR_ZIP", help="where the pictures are (default: $VAE_DATA)")
-    added.add_argument("--resume", action="store_true", help="go on with the run that was stopped (its state is DIR.run)")
+    added.add_argument(
+        "--resume", action="store_true", help="go on with the run that was stopped (its state is DIR.run)"
+    )
     added.add_argument("--precision", help="fp32 or bf16 (default: bf16 on NVIDIA Ampere and newer, else fp32)")
     recipe_flags = added.add_argument_group("recipe fields", "each overrides the recipe's own value")
     for field in _recipe_fields():
@@ -64,13 +67,17 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--count", type=int, default=64, metavar="N")
     added.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed, the same pictures")
     added.add_argument("--prior", default="mixture", choices=("normal", "mixture"))
-    added.add_argument("--temperature", type=float, default=1.0, metavar="T", help="0 to 2; lower is safer, higher is bolder")
+    added.add_argument(
+        "--temperature", type=float, default=1.0, metavar="T", help="0 to 2; lower is safer, higher is bolder"
+    )
     added.add_argument("--out", type=Path, required=True, metavar="OUT", help=OUT_HELP)
 
     added = verb(_reconstruct, "Send pictures through the model: encode, then decode the posterior mean.",
                  "reconstruct avatars my-pictures.zip --out again")  # fmt: skip
     added.add_argument("checkpoint", metavar="CHECKPOINT", help=CHECKPOINT_HELP)
-    added.add_argument("pictures", metavar="ZIP_OR_FOLDER_OR_PICTURE", help="taken in the order of the sorted file names")
+    added.add_argument(
+        "pictures", metavar="ZIP_OR_FOLDER_OR_PICTURE", help="taken in the order of the sorted file names"
+    )
     added.add_argument("--out", type=Path, required=True, metavar="OUT", help=OUT_HELP)
 
     added = verb(_morph, "Film the way from one picture to another.",
@@ -108,7 +115,9 @@ def _train(options: argparse.Namespace) -> None:
     try:
         text = options.recipe.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"The recipe {options.recipe} cannot be read; give a TOML file such as checkpoints/digits/recipe.toml.") from error
+        raise BadInput(
+            f"The recipe {options.recipe} cannot be read; give a TOML file such as checkpoints/digits/recipe.toml."
+        ) from error
     given = {name.removeprefix("recipe_"): value for name, value in vars(options).items() if name.startswith("recipe_")}
     config = TrainConfig.from_toml(text).override(**{name: value for name, value in given.items() if value is not None})
     out = options.out
@@ -116,7 +125,7 @@ def _train(options: argparse.Namespace) -> None:
     run_file = out.with_name(out.name + ".run")
     if run_file.exists() and not options.resume:
         raise BadInput(f"{run_file} holds a run that was stopped; add --resume to go on with it, or delete it.")
-    form = {"size": config.model.size, "channels": config.model.channels, "framing": config.framing}
+    form: dict[str, Any] = {"size": config.model.size, "channels": config.model.channels, "framing": config.framing}
     learn, held = (data.load(config.data, options.data, part=part, **form) for part in ("train", "heldout"))
 
     stopped = []
@@ -175,7 +184,12 @@ def _evaluate(options: argparse.Namespace) -> None:
     checkpoint = checkpoints.load(options.checkpoint, options.device)
     config, recipe = checkpoint.model.config, checkpoint.recipe
     held = data.load(
-        recipe["data"], options.data, size=config.size, channels=config.channels, framing=recipe["framing"], part="heldout"
+        recipe["data"],
+        options.data,
+        size=config.size,
+        channels=config.channels,
+        framing=recipe["framing"],
+        part="heldout",
     )
     numbers = evaluation.evaluate(checkpoint.model, held.images, options.seed)
     print(json.dumps(numbers, indent=1) if options.json else evaluation.table(numbers))

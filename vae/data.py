@@ -100,11 +100,15 @@ def _locate(name: str, root: Path) -> Path:
     for path in (root / f"{name}.zip", root / name, root):
         if path.is_file() or (path.is_dir() and next(_picture_files(path), None)):
             return path
-    raise BadInput(f"No pictures at {root}: it should be a zip, a folder of pictures, or a folder that holds {name}.zip.")
+    raise BadInput(
+        f"No pictures at {root}: it should be a zip, a folder of pictures, or a folder that holds {name}.zip."
+    )
 
 
 def _picture_files(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    return (
+        path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
 
 
 def from_files(
@@ -158,10 +162,10 @@ def _zip_entries(source: Path, most: int):
         if entry.flag_bits & 1:
             raise BadInput(f"{source.name} is locked with a password; give one without.")
         if entry.file_size > MAX_FILE_BYTES or entry.file_size > MAX_RATIO * max(entry.compress_size, 1024):
-            raise BadInput(f"{entry.filename[:60]} in {source.name} would unpack to {entry.file_size:,} bytes: too much.")
-    pictures = sorted(
-        (entry for entry in entries if _is_picture(entry.filename)), key=lambda entry: entry.filename
-    )
+            raise BadInput(
+                f"{entry.filename[:60]} in {source.name} would unpack to {entry.file_size:,} bytes: too much."
+            )
+    pictures = sorted((entry for entry in entries if _is_picture(entry.filename)), key=lambda entry: entry.filename)
     if len(pictures) > most:
         raise BadInput(f"{source.name} holds {len(pictures):,} pictures; {most:,} is the limit.")
 

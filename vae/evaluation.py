@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from huggingface_hub import ModelCardData
 
-from vae import checkpoints, images, latents
+from vae import checkpoints, latents
 from vae import device as devices
-from vae.atlas import Atlas, chart
+from vae.atlas import chart
 from vae.checkpoints import Checkpoint
 from vae.data import Pictures
 from vae.errors import BadInput
@@ -40,7 +40,9 @@ def evaluate(model: VAE, pictures: np.ndarray, seed: int = 0) -> dict[str, float
     """uint8 (N, H, W, C) -> the figures that NUMBERS explains; the noise of the posterior samples comes from the seed."""
     config = model.config
     if len(pictures) == 0 or pictures.shape[1:] != (config.size, config.size, config.channels):
-        raise BadInput(f"Pictures are {pictures.shape}; the model wants (N, {config.size}, {config.size}, {config.channels}).")
+        raise BadInput(
+            f"Pictures are {pictures.shape}; the model wants (N, {config.size}, {config.size}, {config.channels})."
+        )
     generator = devices.noise_generator(seed)
     reconstruction, squared, unit_kl = 0.0, 0.0, torch.zeros(config.latent, dtype=torch.float64)
     with torch.inference_mode():
@@ -74,7 +76,8 @@ def table(numbers: dict[str, float]) -> str:
     rows = ["| number | value | unit | how |", "|---|---|---|---|"]
     for key, value in numbers.items():
         unit, how = NUMBERS[key]
-        rows.append(f"| {key} | {value:,.4g} | {unit} | {how} |" if value < 1000 else f"| {key} | {value:,.0f} | {unit} | {how} |")
+        digits = ",.0f" if abs(value) >= 1000 else ".4g"
+        rows.append(f"| {key} | {value:{digits}} | {unit} | {how} |")
     return "\n".join(rows)
 
 
@@ -125,7 +128,9 @@ def publish(
         checkpoint = checkpoints.load(beside, device=str(model.device))
         if figures:
             _draw_figures(beside / "figures", checkpoint, heldout, history, seed)
-        (beside / "README.md").write_text(_card(checkpoint, Path(folder).name, result, train, history, seconds, figures))
+        (beside / "README.md").write_text(
+            _card(checkpoint, Path(folder).name, result, train, history, seconds, figures)
+        )
 
     checkpoints.publish(Path(folder), fill)
     return result
@@ -139,7 +144,9 @@ def _examples(heldout: Pictures, count: int = 10) -> np.ndarray:
     return heldout.images[:count]
 
 
-def _draw_figures(folder: Path, checkpoint: Checkpoint, heldout: Pictures, history: list[list[float]], seed: int) -> None:
+def _draw_figures(
+    folder: Path, checkpoint: Checkpoint, heldout: Pictures, history: list[list[float]], seed: int
+) -> None:
     import matplotlib.figure  # half a second to import, and needed only here
 
     folder.mkdir()
@@ -184,7 +191,9 @@ def _draw_figures(folder: Path, checkpoint: Checkpoint, heldout: Pictures, histo
     knobs = atlas.knobs()[:8]
     films = [
         checkpoint.decode(
-            latents.traverse(start, knob.vector, torch.linspace(knob.low, knob.high, 9) - (start @ knob.probe - knob.offset))
+            latents.traverse(
+                start, knob.vector, torch.linspace(knob.low, knob.high, 9) - (start @ knob.probe - knob.offset)
+            )
         )
         for knob in knobs
     ]
@@ -239,5 +248,8 @@ def _card(
             "Pictures nobody drew, from both priors at temperature 1:\n\n![samples](figures/samples.png)\n",
             "The first knobs, from low to high:\n\n![traversals](figures/traversals.png)\n",
         ]
-    lines += ["\n## What it cannot do\n", card.get("failures") or "It knows nothing but the pictures it was trained on."]
+    lines += [
+        "\n## What it cannot do\n",
+        card.get("failures") or "It knows nothing but the pictures it was trained on.",
+    ]
     return "\n".join(lines) + "\n"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -22,6 +22,7 @@ from vae.errors import BadInput
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_BYTES = 30_000_000
+MAX_URL_CHARACTERS = 1_000_000  # of a drawing
 MAX_PIXELS = 30_000_000
 MAX_JPEG_PIXELS = 64_000_000  # libjpeg decodes at a fraction of the size, so a phone's 50 megapixels are cheap
 MIN_SIDE = 8
@@ -334,6 +335,18 @@ def data_url(picture: np.ndarray, format: str = "jpeg") -> str:
     return f"data:image/{format};base64,{base64.b64encode(encode(picture, format)).decode('ascii')}"
 
 
+def from_data_url(url: object) -> np.ndarray:
+    """A PNG or JPEG data URL, as a browser's canvas gives it -> what load makes of it. BadInput for anything else."""
+    head, _, body = url.partition(",") if isinstance(url, str) else ("", "", "")
+    if head not in ("data:image/png;base64", "data:image/jpeg;base64") or len(body) > MAX_URL_CHARACTERS:
+        raise BadInput(f"A drawing comes as a PNG or JPEG data URL of at most {MAX_URL_CHARACTERS:,} characters.")
+    try:
+        data = base64.b64decode(body, validate=True)
+    except ValueError as error:
+        raise BadInput("A drawing's data URL is cut short or damaged; please draw it again.") from error
+    return load(data)
+
+
 def save_film(pictures: np.ndarray, path: str | Path, milliseconds: int = 60, scale: int | None = None) -> None:
     """(N, H, W, C) -> a GIF that plays there and back for ever; enlarged to about 256 pixels unless told."""
     pictures = _checked(pictures)
@@ -368,7 +381,7 @@ def save(pictures: np.ndarray, out: str | Path) -> None:
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[BinaryIO]:
+def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """A file that takes the name `path` when the block ends well, and vanishes when it does not."""
     temporary = None
     try:

@@ -151,7 +151,12 @@ class Decoder(nn.Module):
         ]
         for before, width in zip(widths, widths[1:], strict=False):
             # Shuffling first and convolving after costs a quarter of convolving to four times the channels.
-            layers += [*_activate(before), nn.PixelShuffle(2), nn.Conv2d(before // 4, width, 3, padding=1), Refine(width)]
+            layers += [
+                *_activate(before),
+                nn.PixelShuffle(2),
+                nn.Conv2d(before // 4, width, 3, padding=1),
+                Refine(width),
+            ]
         layers += [*_activate(widths[-1]), nn.Conv2d(widths[-1], config.channels * config.stem**2, 3, padding=1)]
         self.layers = nn.Sequential(*layers, nn.PixelShuffle(config.stem))
 
@@ -210,7 +215,9 @@ class VAE(nn.Module, PyTorchModelHubMixin, library_name="pytorch", tags=["vae", 
             raise BadInput(f"from_pretrained does not take {', '.join(sorted(download))}.")
 
         def find(name: str) -> str:
-            return os.path.join(model_id, name) if os.path.isdir(model_id) else hf_hub_download(model_id, name, **options)
+            return (
+                os.path.join(model_id, name) if os.path.isdir(model_id) else hf_hub_download(model_id, name, **options)
+            )
 
         try:
             with open(find("config.json"), encoding="utf-8") as file:
@@ -224,7 +231,9 @@ class VAE(nn.Module, PyTorchModelHubMixin, library_name="pytorch", tags=["vae", 
         found = {name: tensor.shape for name, tensor in state.items()}
         if wanted != found:
             wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-            raise BadInput(f"The weights of {model_id} do not match its config.json: {wrong[0]} and {len(wrong) - 1} more.")
+            raise BadInput(
+                f"The weights of {model_id} do not match its config.json: {wrong[0]} and {len(wrong) - 1} more."
+            )
         if not all(tensor.isfinite().all() for tensor in state.values()):
             raise BadInput(f"The weights of {model_id} hold values that are no numbers.")
         model.load_state_dict(state)

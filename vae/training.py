@@ -9,7 +9,6 @@ import copy
 import dataclasses
 import json
 import math
-import os
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -96,7 +95,7 @@ class TrainConfig:
         except tomllib.TOMLDecodeError as error:
             raise BadInput(f"The recipe is no valid TOML: {error}.") from error
         if "data" not in values:
-            raise BadInput("The recipe names no data; add a line such as data = \"digits\".")
+            raise BadInput('The recipe names no data; add a line such as data = "digits".')
         model, card = values.pop("model", {}), values.pop("card", {})
         if not (isinstance(model, dict) and isinstance(card, dict)):
             raise BadInput("In a recipe [model] and [card] are tables.")
@@ -109,7 +108,9 @@ class TrainConfig:
         own_fields = {f.name for f in dataclasses.fields(TrainConfig)} - {"model", "card"}
         for name in values:
             if name not in model_fields | own_fields:
-                raise BadInput(f"{name} is no entry of a recipe; those are {', '.join(sorted(own_fields | model_fields))}.")
+                raise BadInput(
+                    f"{name} is no entry of a recipe; those are {', '.join(sorted(own_fields | model_fields))}."
+                )
         ends = {"steps", "epochs", "minutes"}
         if ends & {name for name, value in values.items() if value}:
             values = {**dict.fromkeys(ends, 0), **values}
@@ -159,7 +160,7 @@ class _Run:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             model = VAE(config.model)
-        self.model = model.to(device, memory_format=torch.channels_last).train()
+        self.model = model.to(device).to(memory_format=torch.channels_last).train()
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.parameters = list(self.model.parameters())
         self.optimizer = torch.optim.AdamW(
@@ -241,7 +242,9 @@ def train(
     """
     size, channels = config.model.size, config.model.channels
     if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[1:] != (size, size, channels):
-        raise BadInput(f"Pictures are {pictures.dtype} {pictures.shape}; the recipe wants uint8 (N, {size}, {size}, {channels}).")
+        raise BadInput(
+            f"Pictures are {pictures.dtype} {pictures.shape}; the recipe wants uint8 (N, {size}, {size}, {channels})."
+        )
     count = len(pictures)
     if count < 2:
         raise BadInput(f"There are {count} pictures to learn from; give at least two.")
@@ -255,7 +258,9 @@ def train(
         run.load(run_file, config, count)
     held = torch.as_tensor(pictures).to(target)  # (N, H, W, C) uint8
     shown = None if preview is None else to_tensor(preview, target)
-    dreams = None if preview is None else latents.sample_normal(len(preview), config.model.latent, config.seed).to(target)
+    dreams = (
+        None if preview is None else latents.sample_normal(len(preview), config.model.latent, config.seed).to(target)
+    )
 
     started = time.perf_counter() - run.seconds
     reported = previewed = saved = time.perf_counter()
@@ -263,7 +268,7 @@ def train(
     good = run.capture()
     sums = torch.zeros(4 + config.model.latent, device=target)
     means = [0.0, *(run.history[-1][1:] if run.history else (0.0, 0.0)), 0.0] + [0.0] * config.model.latent
-    order_of, order = -1, None
+    order_of, order = -1, torch.empty(0)
     note = ""
     while True:
         run.seconds = time.perf_counter() - started
@@ -287,7 +292,9 @@ def train(
         if not sums.isfinite().all():
             run.rollbacks += 1
             if run.rollbacks > MAX_ROLLBACKS:
-                raise BadInput(f"The loss left all bounds {run.rollbacks} times; try a smaller rate than {config.rate}.")
+                raise BadInput(
+                    f"The loss left all bounds {run.rollbacks} times; try a smaller rate than {config.rate}."
+                )
             run.restore(good)
             run.rate_scale *= ROLLBACK
             note = f"A loss was no number: back to step {run.step} with {run.rate_scale:.2g} of the rate."
