@@ -66,7 +66,7 @@ def look_alike(one: str, other: str) -> bool:
 def drawn(picture: Image.Image) -> str:
     file = io.BytesIO()
     picture.save(file, "PNG")
-    return morph.DRAWING_PREFIX + base64.b64encode(file.getvalue()).decode()
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 # Sample
