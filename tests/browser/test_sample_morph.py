@@ -35,6 +35,7 @@ def another(page, at: str, before: str) -> str:
 
 def wait_for_picture(page, at: str, wanted: str) -> None:
     """Waits until the picture there looks like the one of the URL: decoded in another batch, a pixel may be one level off."""
+    page.wait_for_selector(at)  # a tab that was never open is not on the page yet
     page.wait_for_function(
         """async ([at, wanted]) => {
           const [a, b] = await Promise.all([document.querySelector(at).src, wanted].map(async url => {
