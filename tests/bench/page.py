@@ -107,10 +107,19 @@ def startup(args: argparse.Namespace) -> None:
     print(table(["page", "seconds"], rows))
 
 
+# Frames of the screen that show another picture than the one before: two pictures within a frame are one to the eye.
 COUNT_PAINTINGS = """selector => {
+    const view = document.querySelector(selector);
     window.paintings = 0;
-    new MutationObserver(changes => { window.paintings += changes.length; })
-        .observe(document.querySelector(selector), {attributes: true, attributeFilter: ["data-drawn"]});
+    if (window.isCounting) return;
+    window.isCounting = true;
+    let last = view.dataset.drawn;
+    const frame = () => {
+        if (view.dataset.drawn !== last) window.paintings++;
+        last = view.dataset.drawn;
+        requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
 }"""
 
 
