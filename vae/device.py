@@ -47,7 +47,7 @@ def noise_generator(seed: int) -> torch.Generator:
 
 
 def describe(device: torch.device) -> str:
-    """The machine in words, for a model card: "AMD EPYC 9B14, 2 threads" or "NVIDIA H100"."""
+    """The machine in words, for a model card: "AMD EPYC, 2 threads" or "NVIDIA H100"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     model = platform.processor() or platform.machine()
@@ -56,4 +56,5 @@ def describe(device: torch.device) -> str:
             model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         pass  # not Linux: the platform module's shorter word stands
-    return f"{model}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{model}, {threads} thread{'s' if threads > 1 else ''}"

@@ -77,7 +77,8 @@ def table(numbers: dict[str, float]) -> str:
     for key, value in numbers.items():
         unit, how = NUMBERS[key]
         digits = ",.0f" if abs(value) >= 1000 else ".4g"
-        rows.append(f"| {key} | {value:{digits}} | {unit} | {how} |")
+        escaped = how.replace("|", r"\|")  # as in p(x|z)
+        rows.append(f"| {key} | {value:{digits}} | {unit} | {escaped} |")
     return "\n".join(rows)
 
 
