@@ -1,11 +1,9 @@
 """The command line does what its help says: the verbs on a model trained by the first of them, and a sentence for bad input."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -150,35 +148,8 @@ def test_bad_input_gets_a_sentence_and_leaves_nothing(trained, digit, tmp_path, 
     assert {path.name for path in tmp_path.iterdir()} == {"seven.png"}
 
 
-def test_an_interrupted_run_is_kept_and_taken_up_again(trained, tmp_path):
-    out = tmp_path / "paused"
-    command = [
-        sys.executable,
-        "-m",
-        "vae",
-        "train",
-        str(trained / "recipe.toml"),
-        "--out",
-        str(out),
-        "--steps",
-        "100000",
-    ]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    text = ""
-    while "step" not in text:  # it has begun to learn
-        text += running.stderr.read(1)
-    running.send_signal(signal.SIGINT)
-    _, error = running.communicate(timeout=60)
-    assert "--resume" in error
-    assert not out.exists()
-    assert (tmp_path / "paused.run").exists()
-    again = subprocess.run(command, capture_output=True, text=True)
-    assert "add --resume" in again.stderr
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
-def test_kill_leaves_no_broken_checkpoint(trained, tmp_path):
-    out = tmp_path / "killed"
+def learning(trained, out) -> subprocess.Popen:
+    """A training in a process of its own that has begun to learn, and would go on for hours."""
     command = [
         sys.executable,
         "-m",
@@ -194,7 +165,24 @@ def test_kill_leaves_no_broken_checkpoint(trained, tmp_path):
     text = ""
     while "step" not in text:
         text += running.stderr.read(1)
-    time.sleep(0.2)
+    return running
+
+
+def test_an_interrupted_run_is_kept_and_taken_up_again(trained, tmp_path):
+    out = tmp_path / "paused"
+    running = learning(trained, out)
+    running.send_signal(signal.SIGINT)
+    _, error = running.communicate(timeout=60)
+    assert "--resume" in error
+    assert not out.exists()
+    assert (tmp_path / "paused.run").exists()
+    again = subprocess.run(running.args, capture_output=True, text=True)
+    assert "add --resume" in again.stderr
+
+
+def test_kill_leaves_no_broken_checkpoint(trained, tmp_path):
+    out = tmp_path / "killed"
+    running = learning(trained, out)
     running.kill()
     running.wait(10)
     assert not out.exists()
