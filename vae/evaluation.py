@@ -173,13 +173,13 @@ def _draw_figures(
     figure = matplotlib.figure.Figure(figsize=(9, 3))
     for axis, values, label in zip(figure.subplots(1, 2), (reconstruction, kl), ("-log p(x|z)", "KL"), strict=True):
         axis.plot(steps, values, color="#c43f26", linewidth=1.5)
-        low, high = np.percentile(values, [0, 97])
-        axis.set(xlabel="step", ylabel="nats per picture", title=label, ylim=(low - 0.05 * (high - low), high))
+        axis.set(xlabel="step", ylabel="nats per picture", title=label)
+        axis.set_ylim(top=np.percentile(values, 97))  # the first steps are far above all others
     save(figure, "loss")
 
     figure = matplotlib.figure.Figure(figsize=(9, 2.5))
     axis = figure.subplots()
-    axis.bar(range(len(atlas.kl)), atlas.kl.sort(descending=True).values, color="#c43f26")
+    axis.bar(range(len(atlas.kl)), atlas.kl.sort(descending=True).values.numpy(), color="#c43f26")
     axis.set(xlabel="unit, most informative first", ylabel="KL in nats")
     save(figure, "kl")
 
