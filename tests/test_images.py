@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter, ImageSequence
 
-from vae import images
+from vae import framing, images
 from vae.errors import BadInput
 
 DIGITS = np.load(Path(__file__).parents[1] / "assets" / "digits-10k.npz")["images"][..., None]  # (N, 28, 28, 1)
@@ -60,7 +60,7 @@ def photographed(digit: np.ndarray, seed: int) -> np.ndarray:
 
 
 def test_a_digit_in_mnists_form_stays_what_it_is():
-    assert far([images.centred_shape(digit) for digit in SOME]) < 0.5
+    assert far([framing.centred_shape(digit) for digit in SOME]) < 0.5
 
 
 @pytest.mark.parametrize("turn", ["light on dark", "dark on light", "grey on grey", "colour"])
@@ -75,7 +75,7 @@ def test_an_enlarged_digit_comes_back(turn):
             "grey on grey": (210 - big * 0.6).astype(np.uint8),
         }[turn]
 
-    assert far([images.centred_shape(change(digit)) for digit in SOME]) < 4
+    assert far([framing.centred_shape(change(digit)) for digit in SOME]) < 4
 
 
 def test_a_shifted_digit_comes_back():
@@ -85,12 +85,12 @@ def test_a_shifted_digit_comes_back():
         sheet = np.zeros((420, 360, 1), np.uint8)
         top, left = dice.integers(0, 360 - 280, 2)
         sheet[top : top + 280, left : left + 280] = enlarged(digit)
-        made.append(images.centred_shape(sheet))
+        made.append(framing.centred_shape(sheet))
     assert far(made) < 4
 
 
 def test_a_photographed_digit_comes_back_and_the_paper_becomes_black():
-    made = [images.centred_shape(photographed(digit, seed)) for seed, digit in enumerate(SOME[:8])]
+    made = [framing.centred_shape(photographed(digit, seed)) for seed, digit in enumerate(SOME[:8])]
     assert far(made, SOME[:8]) < 12
     assert np.median([np.mean(picture[[0, 1, 26, 27]]) for picture in made]) == 0
     ink = [(picture > 127).sum() for picture in made]
@@ -100,7 +100,7 @@ def test_a_photographed_digit_comes_back_and_the_paper_becomes_black():
 
 @pytest.mark.parametrize("pen", [2, 5, 10, 20, 30, 44])
 def test_any_pen_gives_a_stroke_as_wide_as_mnists(pen):
-    shape = images.centred_shape(drawn(pen))[:, :, 0] / 255
+    shape = framing.centred_shape(drawn(pen))[:, :, 0] / 255
     lit = shape > 0.5
     assert 1.5 < shape[16:20].sum(axis=1).mean() < 5.5  # rows through the seven's leg only
     rows, columns = (np.flatnonzero(lit.any(axis)) for axis in (1, 0))
@@ -109,7 +109,7 @@ def test_any_pen_gives_a_stroke_as_wide_as_mnists(pen):
 
 def test_the_centre_of_mass_is_the_centre():
     for digit in SOME:
-        shape = images.centred_shape(enlarged(digit))[:, :, 0].astype(float)
+        shape = framing.centred_shape(enlarged(digit))[:, :, 0].astype(float)
         for axis in (0, 1):
             place = shape.sum(axis=axis) @ np.arange(28) / shape.sum()
             assert abs(place - 14) <= 0.75  # half a pixel, and what rounding to 256 steps adds
@@ -119,18 +119,18 @@ def test_a_garment_keeps_its_greys_and_fills_the_frame():
     shirt = np.full((90, 120, 1), 255, np.uint8)
     shirt[20:76, 30:58] = 100
     shirt[30:40, 30:58] = 40
-    form = images.centred_shape(shirt, 28, 28, by_mass=False)
+    form = framing.centred_shape(shirt, 28, 28, by_mass=False)
     rows, columns = (np.flatnonzero((form[:, :, 0] > 30).any(axis)) for axis in (1, 0))
     assert (rows[0], rows[-1]) == (0, 27) and (columns[0], columns[-1]) == (7, 20)
     assert abs(int(form[20, 14, 0]) - 155) <= 2 and abs(int(form[7, 14, 0]) - 215) <= 2
-    assert far([images.centred_shape(form, 28, 28, by_mass=False)], form[None]) < 0.5
+    assert far([framing.centred_shape(form, 28, 28, by_mass=False)], form[None]) < 0.5
 
 
 @pytest.mark.parametrize("by_mass", [True, False])
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_an_empty_canvas_is_refused(value, by_mass):
     with pytest.raises(BadInput, match="shows no shape"):
-        images.centred_shape(np.full((280, 280, 3), value, np.uint8), by_mass=by_mass)
+        framing.centred_shape(np.full((280, 280, 3), value, np.uint8), by_mass=by_mass)
 
 
 @settings(max_examples=40)
@@ -139,13 +139,13 @@ def test_an_empty_canvas_is_refused(value, by_mass):
     st.integers(8, 90),
     st.sampled_from([1, 3]),
     st.integers(0, 10**6),
-    st.sampled_from(list(images.FRAMINGS)),
+    st.sampled_from(list(framing.FRAMINGS)),
 )
-def test_any_picture_takes_the_form_or_is_refused(height, width, channels, seed, framing):
+def test_any_picture_takes_the_form_or_is_refused(height, width, channels, seed, name):
     picture = np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
     for shape in (picture, np.minimum(picture, 3), picture * (picture > 250)):
         try:
-            form = images.fit(shape, framing, 28, channels)
+            form = framing.fit(shape, name, 28, channels)
         except BadInput:
             continue
         assert form.shape == (28, 28, channels) and form.dtype == np.uint8
@@ -153,18 +153,18 @@ def test_any_picture_takes_the_form_or_is_refused(height, width, channels, seed,
 
 def test_an_unknown_framing_is_refused_by_name():
     with pytest.raises(BadInput, match="'portrait'.*square"):
-        images.fit(SOME[0], "portrait", 28, 1)
+        framing.fit(SOME[0], "portrait", 28, 1)
 
 
 def test_square_cuts_the_middle_out():
     picture = np.zeros((40, 100, 3), np.uint8)
     picture[:, 30:70] = (200, 100, 0)
-    assert (images.square(picture, 40, 3) == (200, 100, 0)).all()
-    assert np.abs(images.square(picture, 8, 3)[2:6, 2:6].astype(int) - (200, 100, 0)).max() <= 2
-    grey = images.square(picture, 40, 1)
+    assert (framing.square(picture, 40, 3) == (200, 100, 0)).all()
+    assert np.abs(framing.square(picture, 8, 3)[2:6, 2:6].astype(int) - (200, 100, 0)).max() <= 2
+    grey = framing.square(picture, 40, 1)
     assert grey.shape == (40, 40, 1) and abs(int(grey[0, 0, 0]) - (0.299 * 200 + 0.587 * 100)) < 1  # Rec. 601
-    assert images.square(grey, 40, 3).shape == (40, 40, 3)
-    assert images.square(grey, 40, 1).flags.writeable and images.load(images.encode(grey)).flags.writeable
+    assert framing.square(grey, 40, 3).shape == (40, 40, 3)
+    assert framing.square(grey, 40, 1).flags.writeable and images.load(images.encode(grey)).flags.writeable
 
 
 @given(st.integers(1, 13), st.integers(1, 5), st.integers(0, 3), st.sampled_from([1, 3]))
@@ -179,7 +179,7 @@ def test_a_grid_holds_every_picture_in_order(count, columns, gap, channels):
 
 
 def test_encoded_pictures_read_back():
-    picture = images.square(np.repeat(SOME[3], 3, axis=2), 28, 3)
+    picture = framing.square(np.repeat(SOME[3], 3, axis=2), 28, 3)
     np.testing.assert_array_equal(images.load(images.encode(picture)), picture)
     np.testing.assert_array_equal(images.load(images.encode(picture, scale=3)), enlarged(picture, 3))
     head, data = images.data_url(picture).split(",")

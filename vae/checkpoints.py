@@ -18,9 +18,9 @@ from huggingface_hub.errors import HFValidationError
 from torch import Tensor
 
 from vae import device as devices
-from vae import images
 from vae.atlas import Atlas
 from vae.errors import BadInput
+from vae.framing import FRAMINGS, fit
 from vae.model import VAE, to_pictures, to_tensor
 
 DEFAULT = "avatars"
@@ -54,7 +54,7 @@ class Checkpoint:
 
     def prepare(self, picture: np.ndarray) -> np.ndarray:
         """uint8 (H, W, C) of any size -> uint8 in the model's size, colours and framing."""
-        return images.fit(picture, self.recipe["framing"], self.model.config.size, self.model.config.channels)
+        return fit(picture, self.recipe["framing"], self.model.config.size, self.model.config.channels)
 
     def encode(self, pictures: np.ndarray) -> Tensor:
         """Prepared pictures -> (N, D) float32 on the CPU: the means of their posteriors."""
@@ -125,8 +125,8 @@ def load(source: str | Path, device: str | None = None) -> Checkpoint:
         AttributeError,
     ) as error:  # broken TOML, JSON or UTF-8; JSON that is no object
         raise BadInput(f"{folder} is damaged: its recipe or config cannot be read ({error}).") from error
-    if recipe.get("framing") not in images.FRAMINGS:
-        raise BadInput(f"The recipe in {folder} has no framing that is known: {', '.join(images.FRAMINGS)}.")
+    if recipe.get("framing") not in FRAMINGS:
+        raise BadInput(f"The recipe in {folder} has no framing that is known: {', '.join(FRAMINGS)}.")
     atlas = Atlas.load(folder)
     config = model.config
     if atlas.kl.shape != (config.latent,) or atlas.examples.shape[1:] != (config.size, config.size, config.channels):

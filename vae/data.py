@@ -16,6 +16,7 @@ import numpy as np
 
 from vae import images
 from vae.errors import BadInput
+from vae.framing import fit, square
 
 EMBEDDED = Path(__file__).parents[1] / "assets" / "digits-10k.npz"
 TORCHVISION = {"digits": "MNIST", "fashion": "FashionMNIST"}
@@ -62,7 +63,7 @@ def load(
     else:
         whole = _split(from_files(_locate(name, root), size=size, channels=channels, framing=framing), part)
     if whole.images.shape[1:] != (size, size, channels):
-        fitted = np.stack([images.square(picture, size, channels) for picture in whole.images])
+        fitted = np.stack([square(picture, size, channels) for picture in whole.images])
         whole = Pictures(fitted, whole.names, whole.attributes)
     return whole
 
@@ -128,7 +129,7 @@ def from_files(
     names, pictures = [], []
     for name, read in files:
         try:
-            pictures.append(images.fit(images.load(read()), framing, size, channels))
+            pictures.append(fit(images.load(read()), framing, size, channels))
         except BadInput as error:
             raise BadInput(f"{name}: {error}") from error
         names.append(name)

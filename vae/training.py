@@ -24,6 +24,7 @@ from torch import Tensor
 from vae import device as devices
 from vae import images, latents
 from vae.errors import BadInput
+from vae.framing import FRAMINGS
 from vae.losses import negative_elbo
 from vae.model import VAE, VAEConfig, to_pictures, to_tensor
 
@@ -38,7 +39,7 @@ MAX_ROLLBACKS = 6
 class TrainConfig:
     """A recipe. Ends on exactly one of steps, epochs and minutes, the others being 0; every value is checked.
 
-    data: a set's name for data.load. framing: how pictures are brought to the model's form, for images.fit.
+    data: a set's name for data.load. framing: how pictures are brought to the model's form, for framing.fit.
     rate: the learning rate after the warm-up, falling to 0 along a cosine. kl_warmup: the share of the run over which
     beta rises from 0. free_bits: nats per unit at no cost. ema: decay of the averaged weights, which are what ships.
     flip: mirror half of the pictures. card: words for the model card: title, license, about, credit, failures.
@@ -79,8 +80,8 @@ class TrainConfig:
             raise BadInput("A recipe ends on exactly one of steps, epochs and minutes; set one of them above 0.")
         if not (isinstance(self.data, str) and self.data):
             raise BadInput(f"data is {self.data!r}; it must be the name of a set.")
-        if self.framing not in images.FRAMINGS:
-            raise BadInput(f"framing is {self.framing!r}; it must be one of {', '.join(images.FRAMINGS)}.")
+        if self.framing not in FRAMINGS:
+            raise BadInput(f"framing is {self.framing!r}; it must be one of {', '.join(FRAMINGS)}.")
         if not isinstance(self.flip, bool):
             raise BadInput(f"flip is {self.flip!r}; it must be true or false.")
         strange = [key for key, words in self.card.items() if key not in CARD_FIELDS or not isinstance(words, str)]
