@@ -10,7 +10,7 @@ from sklearn.mixture import GaussianMixture
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from vae import atlas as atlases
-from vae.atlas import Atlas, Mixture, chart, fit_mixture, fit_named
+from vae.atlas import Atlas, Mixture, chart, fit_mixture, fit_named, typical
 from vae.errors import BadInput
 from vae.model import VAE, VAEConfig, to_tensor
 
@@ -100,7 +100,7 @@ def charted() -> tuple[VAE, np.ndarray, Atlas]:
     pictures = np.random.default_rng(0).integers(0, 256, (600, 8, 8, 3), dtype=np.uint8)
     brightness = pictures.mean(axis=(1, 2, 3))
     attributes = {"bright": (brightness > np.median(brightness)).astype(float)}
-    return model, pictures, chart(model, pictures, attributes, heldout=pictures[:100], examples=pictures[:3])
+    return model, pictures, chart(model, pictures, attributes, heldout=pictures[:100])
 
 
 def test_kl_and_active_units_are_those_of_the_posterior(charted):
@@ -119,6 +119,21 @@ def test_directions_are_the_principal_ones(charted):
     along = (mean - mean.mean(dim=0)) @ atlas.directions.T
     torch.testing.assert_close(along.std(dim=0), atlas.spreads, rtol=1e-3, atol=1e-4)
     assert atlas.spreads.tolist() == sorted(atlas.spreads.tolist(), reverse=True)
+
+
+def test_examples_are_heldout_pictures_the_most_typical_first(charted):
+    model, pictures, atlas = charted
+    assert len(atlas.examples) == atlases.EXAMPLES
+    assert all((pictures[:100] == example).all(axis=(1, 2, 3)).any() for example in atlas.examples)
+    with torch.inference_mode():
+        mean, shown = (model.encode(to_tensor(some)).mean for some in (pictures[:100], atlas.examples))
+    away = (shown - mean.mean(dim=0)).norm(dim=1)
+    assert away.tolist() == sorted(away.tolist())
+
+
+def test_of_each_label_the_picture_nearest_its_middle_is_the_example():
+    mean = torch.tensor([[0.0, 0], [1, 0], [2, 0.0], [9, 9], [9, 8], [9, 4]])
+    assert typical(mean, np.array(["one", "one", "one", "nine", "nine", "nine"])) == [4, 1]
 
 
 def test_knobs_read_what_they_move(charted):

@@ -29,6 +29,7 @@ MIN_GAIN = 0.01  # nats per latent that more components must bring: less is chan
 FIT_LATENTS = 30_000
 MIN_SCORE = 0.6  # of a named direction that is worth a knob
 MIN_EXAMPLES = 50  # of each side of an attribute, or no knob is made of it
+EXAMPLES = 10
 BATCH = 250
 
 
@@ -205,12 +206,12 @@ def chart(
     attributes: dict[str, np.ndarray] | None = None,
     *,
     heldout: np.ndarray,
-    examples: np.ndarray,
+    labels: np.ndarray | None = None,
     seed: int = 0,
 ) -> Atlas:
     """The atlas of a model from uint8 pictures (N, H, W, C) and, where there are any, their attributes (N,).
 
-    heldout: pictures that calibrate what is familiar; examples: those a visitor may start from.
+    heldout: pictures that calibrate what is familiar and that a visitor may start from; labels (of heldout): their kinds.
     """
     mean, spread = _encode(model, pictures)  # (N, D) twice
     kl = 0.5 * (mean.square() + spread.square() - 1 - 2 * spread.log()).mean(dim=0)
@@ -228,7 +229,7 @@ def chart(
         spreads=values.flip(0).clamp_min(0).sqrt().float(),
         named=fit_named(mean, attributes or {}),
         mixture=fit_mixture(z, seed),
-        examples=np.ascontiguousarray(examples),
+        examples=np.ascontiguousarray(heldout[typical(_encode(model, heldout)[0], labels, seed)]),
         familiar_error=float(torch.quantile(_errors(model, heldout), 0.99)),
     )
 
@@ -250,6 +251,24 @@ def _errors(model: VAE, pictures: np.ndarray) -> Tensor:
 
 def _batches(pictures: np.ndarray):
     return (pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH))
+
+
+def typical(mean: Tensor, labels: np.ndarray | None = None, seed: int = 0) -> list[int]:
+    """(N, D) posterior means -> at most EXAMPLES rows that stand for all: of each kind the one nearest to its middle.
+
+    Kinds are the labels (N,) where there are few, in their order; else clusters (scikit-learn's k-means), and the one nearest
+    to the middle of everything comes first.
+    """
+    from sklearn.cluster import KMeans
+
+    count = min(EXAMPLES, len(mean))
+    has_labels = labels is not None and len(set(labels)) <= count
+    kinds = labels if has_labels else KMeans(count, n_init=1, random_state=seed).fit_predict(mean.numpy())
+    chosen = []
+    for kind in sorted(set(kinds)):
+        rows = np.flatnonzero(kinds == kind)
+        chosen.append(int(rows[(mean[rows] - mean[rows].mean(dim=0)).norm(dim=1).argmin()]))
+    return chosen if has_labels else sorted(chosen, key=lambda row: float((mean[row] - mean.mean(dim=0)).norm()))
 
 
 def fit_mixture(z: Tensor, seed: int = 0) -> Mixture:

@@ -122,9 +122,8 @@ def publish(
         (beside / "recipe.toml").write_text(recipe, encoding="utf-8")
         shipped = VAE.from_pretrained(beside, map_location=str(model.device))
         known = train if figures else train.take(slice(0, 5000))
-        chart(
-            shipped, known.images, known.attributes, heldout=heldout.images, examples=_examples(heldout), seed=seed
-        ).save(beside)
+        labels = (heldout.attributes or {}).get("label")
+        chart(shipped, known.images, known.attributes, heldout=heldout.images, labels=labels, seed=seed).save(beside)
         result.update(evaluate(shipped, heldout.images, seed))
         checkpoint = checkpoints.load(beside, device=str(model.device))
         if figures:
@@ -135,14 +134,6 @@ def publish(
 
     checkpoints.publish(Path(folder), fill)
     return result
-
-
-def _examples(heldout: Pictures, count: int = 10) -> np.ndarray:
-    """A few held-out pictures to start from: one of each label where there are labels, else the first ones."""
-    labels = (heldout.attributes or {}).get("label")
-    if labels is not None and len(set(labels)) <= count:
-        return heldout.images[[int(np.flatnonzero(labels == label)[0]) for label in sorted(set(labels))]]
-    return heldout.images[:count]
 
 
 def _draw_figures(
