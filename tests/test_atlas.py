@@ -10,9 +10,11 @@ from sklearn.mixture import GaussianMixture
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from vae import atlas as atlases
-from vae.atlas import Atlas, Mixture, chart, fit_mixture, fit_named, typical
+from vae.atlas import Atlas, chart, typical
+from vae.directions import Named, fit_named
 from vae.errors import BadInput
 from vae.model import VAE, VAEConfig, to_tensor
+from vae.priors import Mixture, fit_mixture
 
 
 def known_mixture() -> Mixture:
@@ -85,6 +87,91 @@ def test_named_directions_are_told_apart_although_they_go_together():
     for row, vector in zip(named, truth * [[1], [1], [5]], strict=True):
         torch.testing.assert_close(row.vector, torch.from_numpy(vector).float(), atol=0.06, rtol=0)
         assert row.score > 0.95
+
+
+def test_values_of_words_get_their_mean_latents_all_else_being_equal():
+    rng = np.random.default_rng(1)
+    places = {"short": [2.0, 0, 0], "long": [0, 2.0, 0], "bun": [-2.0, -2.0, 0]}
+    hair = rng.choice(list(places), 6000, p=[0.5, 0.3, 0.2])
+    smile = (rng.random(6000) < np.where(hair == "long", 0.9, 0.2)).astype(float)  # tangled with long hair
+    is_long = (hair == "long").astype(float)  # tells nothing that the words do not tell
+    z = np.array([places[word] for word in hair]) + smile[:, None] * [0, 0, 3.0] + 0.1 * rng.normal(size=(6000, 3))
+    named = fit_named(torch.from_numpy(z).float(), {"smile": smile, "is_long": is_long, "hair": hair})
+    found = {row.name: row for row in named}
+    assert list(found) == ["smile", "is_long", "hair=bun", "hair=long", "hair=short"]
+    assert all(row.score > 0.95 for name, row in found.items() if name != "is_long")
+    others = (0.5 * np.array(places["short"]) + 0.2 * np.array(places["bun"])) / 0.7
+    torch.testing.assert_close(
+        found["hair=long"].vector, torch.tensor(places["long"] - others).float(), atol=0.06, rtol=0
+    )
+    center = torch.from_numpy(z.mean(axis=0)).float()
+    atlas = dataclasses.replace(bare_atlas(3), mean=center, named=named)
+    means = atlas.named_means("hair")
+    assert sorted(means) == sorted(places)
+    for word, mean in means.items():  # as all pictures smile on average, whatever their hair
+        expected = torch.tensor([*places[word][:2], 3.0 * smile.mean()]).float()
+        torch.testing.assert_close(mean, expected, atol=0.08, rtol=0)
+
+
+def test_columns_of_names_gaps_and_single_values_get_no_direction():
+    z = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+    columns = {
+        "who": np.array([f"name {i}" for i in range(400)]),
+        "same": np.array(["x"] * 400),
+        "rare": np.array(["a"] * 390 + ["b"] * 10),
+        "gaps": np.array([1.0] * 399 + [np.nan]),
+        "empty": np.array([""] * 200 + ["here"] * 200),
+        "constant": np.ones(400),
+    }
+    assert fit_named(z, columns) == ()
+    assert fit_named(z[:8], {"tiny": np.array([0, 1] * 4)}) == ()
+
+
+def bare_atlas(units: int) -> Atlas:
+    mixture = Mixture(torch.ones(1), torch.zeros(1, units), torch.eye(units)[None])
+    return Atlas(
+        kl=torch.ones(units), mean=torch.zeros(units), covariance=torch.eye(units), directions=torch.eye(units),
+        spreads=torch.ones(units), named=(), mixture=mixture, examples=np.zeros((1, 8, 8, 3), np.uint8), familiar_error=1.0,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def tangled() -> Atlas:
+    vectors = {"youth": [1.0, 0.0, 0.0], "lipstick": [0.8, 0.6, 0.0], "glasses": [0.0, 0.0, 2.0]}
+    named = tuple(Named(name, torch.tensor(v), "balanced accuracy", 0.9, 0.5) for name, v in vectors.items())
+    covariance = torch.tensor([[1.0, 0.3, 0], [0.3, 2.0, 0], [0, 0, 4.0]])
+    return dataclasses.replace(bare_atlas(3), covariance=covariance, named=named)
+
+
+def test_entanglement_counts_steps_of_the_others(tangled):
+    assert tangled.entanglement.diagonal().tolist() == pytest.approx([1, 1, 1])
+    by_hand = float(tangled.named[0].vector @ torch.linalg.inv(tangled.covariance) @ tangled.named[1].vector)
+    norm = float(tangled.named[1].vector @ torch.linalg.inv(tangled.covariance) @ tangled.named[1].vector)
+    assert float(tangled.entanglement[0, 1]) == pytest.approx(by_hand / norm, abs=1e-4)
+    assert float(tangled.entanglement[0, 2]) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_locked_direction_stays_still_and_the_change_is_the_smallest(tangled):
+    youth = tangled.named[0].vector
+    still = tangled.still(youth, ["lipstick", "glasses"])
+    assert (tangled.probes[1:] @ still).abs().max() < 1e-5
+    assert (tangled.probes[0] @ still) > 0.05
+    inverse = torch.linalg.inv(tangled.covariance)
+
+    def cost(vector: torch.Tensor) -> float:
+        return float((vector - youth) @ inverse @ (vector - youth))
+
+    free = torch.linalg.svd(tangled.probes[1:]).Vh[2]  # the one way in which nothing locked moves
+    for nudge in (-0.05, 0.05):
+        assert cost(still) < cost(still + nudge * free)
+    assert torch.equal(tangled.still(youth, []), youth)
+
+
+def test_nothing_left_or_nothing_known_is_said(tangled):
+    with pytest.raises(BadInput, match="unlock"):
+        tangled.still(tangled.named[2].vector, ["glasses"])
+    with pytest.raises(BadInput, match="'beard'"):
+        tangled.still(tangled.named[2].vector, ["beard"])
 
 
 @pytest.fixture(scope="module")

@@ -91,3 +91,53 @@ def test_traverse_plane_and_combine_are_what_they_say():
     assert board.shape == (2, 3, 4)
     torch.testing.assert_close(board[1, 2], z + 2 * u + v)
     torch.testing.assert_close(latents.combine(torch.stack([z, u, v]), torch.tensor([1.0, -1.0, 1.0])), z - u + v)
+
+
+def test_refining_a_linear_model_finds_the_ridge_regressions_answer():
+    generator = torch.Generator().manual_seed(0)
+    loadings = torch.randn(3, 12, generator=generator)
+    truth = torch.randn(5, 3, generator=generator)
+    x = (truth @ loadings + 0.1 * torch.randn(5, 12, generator=generator)).view(5, 1, 3, 4)
+    start = truth + 0.5
+    sigma = 0.5
+    *_, last = latents.refine(lambda z: (z @ loadings).view(-1, 1, 3, 4), start, x, sigma=sigma, seconds=3)
+    # The maximum of log p(x|z) + log p(z) in closed form, (Bishop 2006, equation 12.42).
+    gram = loadings @ loadings.T + sigma**2 * torch.eye(3)
+    best = torch.linalg.solve(gram, loadings @ x.flatten(1).T).T
+    before = (start @ loadings - x.flatten(1)).square().mean()
+    assert last.fraction == 1
+    assert last.error < 0.2 * before
+    assert (last.z - best).norm(dim=1).max() < 0.35 * (start - best).norm(dim=1).min()
+
+
+def test_refining_never_makes_it_worse_and_reports_its_way():
+    x = torch.zeros(2, 1, 2, 2)
+    reports = list(latents.refine(lambda z: z.view(2, 1, 2, 2), torch.zeros(2, 4), x, sigma=0.1, seconds=0.1))
+    assert [r.error for r in reports] == [0] * len(reports)  # it began at the best there is
+    assert torch.equal(reports[-1].z, torch.zeros(2, 4))
+    assert [r.fraction for r in reports] == sorted(r.fraction for r in reports)
+
+
+def test_refining_heeds_features():
+    x = torch.ones(1, 1, 1, 2)
+    start = torch.zeros(1, 1)
+
+    def decode(z: torch.Tensor) -> torch.Tensor:  # what brings one pixel nearer takes the other away
+        return torch.cat([z, -z], dim=1).view(-1, 1, 1, 2)
+
+    *_, pixels = latents.refine(decode, start, x, sigma=0.1, seconds=0.3)
+    *_, both = latents.refine(decode, start, x, sigma=0.1, seconds=0.3, features=lambda y: y[..., :1])
+    assert abs(float(pixels.z)) < 0.05
+    assert float(both.z) == pytest.approx(
+        1 / 3, abs=0.1
+    )  # where the derivative of (1-z)^2 / 2 + (1+z)^2 / 2 + (1-z)^2 is 0
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), 61, "2"])
+def test_refining_needs_a_time_that_makes_sense(seconds):
+    with pytest.raises(BadInput, match="seconds"):
+        next(
+            latents.refine(
+                lambda z: z.view(1, 1, 1, 1), torch.zeros(1, 1), torch.zeros(1, 1, 1, 1), sigma=1, seconds=seconds
+            )
+        )

@@ -12,9 +12,10 @@ from PIL import Image
 
 from ui import morph, sample, shelf
 from vae import images
-from vae.atlas import Atlas, Mixture
+from vae.atlas import Atlas
 from vae.errors import BadInput
 from vae.model import VAE, VAEConfig
+from vae.priors import Mixture
 
 FIRST = ("tiny", 4, 7, 0.8, "mixture")
 NO_NUMBERS = (None, "5", float("nan"), float("inf"), -1, 2.5, [], {}, 10**30)

@@ -5,8 +5,6 @@ walking: named ones where the pictures have attributes, principal ones always.
 """
 
 import json
-import math
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,44 +17,16 @@ from torch import Tensor
 
 from vae import latents
 from vae.device import noise_generator
+from vae.directions import Named, fit_named
 from vae.errors import BadInput
 from vae.model import VAE, to_tensor
+from vae.priors import Mixture, fit_mixture
 
 PRIORS = ("normal", "mixture")
 ACTIVE_NATS = 0.01  # a unit that says less than this on average is asleep
-COMPONENTS = (1, 2, 4, 8, 16, 32, 64, 128)
-MIN_GAIN = 0.01  # nats per latent that more components must bring: less is chance
-FIT_LATENTS = 30_000
 MIN_SCORE = 0.6  # of a named direction that is worth a knob
-MIN_EXAMPLES = 50  # of each side of an attribute, or no knob is made of it
 EXAMPLES = 10
 BATCH = 250
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """A Gaussian mixture with full covariances: weights (K,), means (K, D), factors (K, D, D), lower Cholesky."""
-
-    weights: Tensor
-    means: Tensor
-    factors: Tensor
-
-    def sample(self, count: int, seed: int, temperature: float = 1.0) -> Tensor:
-        """-> (count, D). The temperature scales the spread within each component, not the choice among them."""
-        temperature = latents.check_temperature(temperature)
-        generator = noise_generator(seed)
-        chosen = torch.multinomial(self.weights, count, replacement=True, generator=generator)
-        noise = torch.randn(count, self.means.shape[1], generator=generator)
-        return self.means[chosen] + temperature * torch.einsum("nij,nj->ni", self.factors[chosen], noise)
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """(N, D) -> (N,): log density in nats."""
-        residual = z[None] - self.means[:, None]  # (K, N, D)
-        whitened = torch.linalg.solve_triangular(self.factors, residual.transpose(1, 2), upper=False)  # (K, D, N)
-        log_det = self.factors.diagonal(dim1=1, dim2=2).log().sum(dim=1)  # (K,)
-        constant = 0.5 * z.shape[1] * math.log(2 * math.pi)
-        each = -0.5 * whitened.square().sum(dim=1) - log_det[:, None] - constant  # (K, N)
-        return torch.logsumexp(each + self.weights.log()[:, None], dim=0)
 
 
 @dataclass(frozen=True)
@@ -77,16 +47,6 @@ class Knob:
     @property
     def kind(self) -> str:
         return self.key.partition(":")[0]
-
-
-@dataclass(frozen=True)
-class Named:
-    """An attribute's direction: adding vector (D,) goes from without to with, or up by one standard deviation."""
-
-    name: str
-    vector: Tensor
-    measure: str  # "balanced accuracy" or "correlation", on latents left out of the fit
-    score: float
 
 
 @dataclass(frozen=True)
@@ -120,6 +80,50 @@ class Atlas:
             return self.mixture.sample(count, seed, temperature)
         raise BadInput(f"The prior {name!r} is unknown; choose one of {', '.join(PRIORS)}.")
 
+    def named_means(self, column: str) -> dict[str, Tensor]:
+        """The mean latent (D,) of each value of a column of words, all else being as it is on average."""
+        start = f"{column}="
+        rows = [row for row in self.named if row.name.startswith(start)]
+        return {row.name.removeprefix(start): self.mean + (1 - row.share) * row.vector for row in rows}
+
+    @cached_property
+    def probes(self) -> Tensor:
+        """(A, D): how to read each named direction, so that probes[i] @ named[i].vector is 1.
+
+        The best linear reading under correlated latents: the direction seen through the inverse covariance (Fisher 1936).
+        """
+        if not self.named:
+            return torch.empty(0, len(self.kl))
+        vectors = torch.stack([row.vector for row in self.named])
+        probes = torch.linalg.solve(self.covariance + 1e-6 * torch.eye(len(self.kl)), vectors.T).T
+        return probes / (probes * vectors).sum(dim=1, keepdim=True)
+
+    @cached_property
+    def entanglement(self) -> Tensor:
+        """(A, A): by how many of its own steps named direction j moves when direction i moves one step; 1 for itself."""
+        if not self.named:
+            return torch.empty(0, 0)
+        return torch.stack([row.vector for row in self.named]) @ self.probes.T
+
+    def still(self, vector: Tensor, others: list[str]) -> Tensor:
+        """The vector (D,) with as little change as possible (in Mahalanobis distance), so that the readings of the others,
+
+        named directions by name, stay still: orthogonal in whitened space (Shen et al. 2020, "conditional manipulation").
+        BadInput for a name that is not there, or when nothing of the vector is left.
+        """
+        places = {row.name: place for place, row in enumerate(self.named)}
+        unknown = [name for name in others if name not in places]
+        if unknown:
+            raise BadInput(f"There is no named direction {unknown[0]!r} to keep still.")
+        if not others:
+            return vector
+        probes = self.probes[[places[name] for name in others]].double()  # (L, D)
+        spread = self.covariance.double() @ probes.T  # (D, L)
+        kept = vector.double() - spread @ (torch.linalg.pinv(probes @ spread, rtol=1e-6) @ (probes @ vector.double()))
+        if kept.norm() < 0.05 * vector.norm():
+            raise BadInput("Nothing is left of this direction once the others are kept still; unlock one of them.")
+        return kept.float()
+
     def knobs(self) -> list[Knob]:
         """Named knobs, the best told first; then principal directions; then the active units by what they say."""
         return self._knobs
@@ -127,13 +131,11 @@ class Atlas:
     @cached_property
     def _knobs(self) -> list[Knob]:
         found = []
-        for row in sorted((row for row in self.named if row.score >= MIN_SCORE), key=lambda row: -row.score):
-            # The best linear reading under correlated latents: the direction seen through the inverse covariance.
-            probe = torch.linalg.solve(self.covariance + 1e-6 * torch.eye(len(self.kl)), row.vector)
-            probe = probe / (probe @ row.vector)
-            found.append(
-                self._knob(f"named:{row.name}", row.name.replace("_", " ").capitalize(), row.vector, probe, 1.0)
-            )
+        told = [(row, probe) for row, probe in zip(self.named, self.probes, strict=True) if row.score >= MIN_SCORE]
+        # Numbers first, then the values of columns of words; of each kind the best told first.
+        for row, probe in sorted(told, key=lambda both: ("=" in both[0].name, -both[0].score)):
+            label = row.name.replace("_", " ").replace("=", ": ").capitalize()
+            found.append(self._knob(f"named:{row.name}", label, row.vector, probe, 1.0))
         kept = int((self.spreads > 0.1 * self.spreads[0]).sum())
         for i, (direction, spread) in enumerate(zip(self.directions[:kept], self.spreads, strict=False)):
             found.append(
@@ -160,7 +162,9 @@ class Atlas:
         safetensors.torch.save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "atlas.safetensors")
         words = {
             "familiar_error": self.familiar_error,
-            "named": [{"name": row.name, "measure": row.measure, "score": row.score} for row in self.named],
+            "named": [
+                {"name": row.name, "measure": row.measure, "score": row.score, "share": row.share} for row in self.named
+            ],
         }
         (folder / "atlas.json").write_text(json.dumps(words, indent=1), encoding="utf-8")
 
@@ -187,7 +191,7 @@ class Atlas:
             if not (tensors["mixture.weights"] > 0).all():
                 raise ValueError("weights that are not positive")
             named = tuple(
-                Named(str(row["name"]), vector, str(row["measure"]), float(row["score"]))
+                Named(str(row["name"]), vector, str(row["measure"]), float(row["score"]), float(row["share"]))
                 for row, vector in zip(words["named"], tensors.get("named", ()), strict=True)
             )
             rest = {name: tensors[name].float() for name in ("kl", "mean", "covariance", "directions", "spreads")}
@@ -269,88 +273,3 @@ def typical(mean: Tensor, labels: np.ndarray | None = None, seed: int = 0) -> li
         rows = np.flatnonzero(kinds == kind)
         chosen.append(int(rows[(mean[rows] - mean[rows].mean(dim=0)).norm(dim=1).argmin()]))
     return chosen if has_labels else sorted(chosen, key=lambda row: float((mean[row] - mean.mean(dim=0)).norm()))
-
-
-def fit_mixture(z: Tensor, seed: int = 0) -> Mixture:
-    """(N, D) posterior samples -> a mixture fitted by scikit-learn on whitened data, taken back to latent space.
-
-    Samples, not means: the decoder has learnt to read latents with their noise. As many components as the likelihood of a
-    held-out fifth wants, trying ever more until it twice fails to rise.
-    """
-    from sklearn.exceptions import ConvergenceWarning  # sklearn takes a second to import, and only fitting needs it
-    from sklearn.mixture import GaussianMixture
-
-    z = z.double()
-    center, covariance = z.mean(dim=0), torch.cov(z.T).reshape(z.shape[1], z.shape[1])
-    whitener = torch.linalg.cholesky(covariance + 1e-9 * torch.eye(len(center)))
-    white = torch.linalg.solve_triangular(whitener, (z - center).T, upper=False).T.numpy()
-    white = white[np.random.default_rng(seed).permutation(len(white))[:FIT_LATENTS]]
-    judged, learnt = np.split(white, [len(white) // 5])
-
-    def fit(count: int, rows: np.ndarray) -> GaussianMixture:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # where EM stops short, the held-out likelihood says so
-            return GaussianMixture(count, reg_covar=1e-3, max_iter=60, tol=1e-3, random_state=seed).fit(rows)
-
-    best, best_score, falls = 1, -math.inf, 0
-    for count in COMPONENTS:
-        if count * (len(center) + 2) > len(learnt):  # fewer rows than a component needs to have a covariance at all
-            break
-        score = fit(count, learnt).score(judged)
-        is_better = score > best_score + MIN_GAIN
-        falls = 0 if is_better else falls + 1
-        if is_better:
-            best, best_score = count, score
-        if falls == 2:
-            break
-    fitted = fit(best, white)
-    means = torch.from_numpy(fitted.means_) @ whitener.T + center
-    factors = torch.linalg.cholesky(whitener @ torch.from_numpy(fitted.covariances_) @ whitener.T)
-    return Mixture(torch.from_numpy(fitted.weights_).float(), means.float(), factors.float())
-
-
-def fit_named(mean: Tensor, attributes: dict[str, np.ndarray]) -> tuple[Named, ...]:
-    """(N, D) posterior means and columns (N,) -> a direction for each column of numbers that varies enough.
-
-    One ridge regression of the latents on all columns at once: a difference of means for "smile" would carry along
-    whatever goes with smiling in the data. A column of 0 and 1 moves from 0 to 1, any other by a standard deviation.
-    Each is scored on a tenth of the rows that the fit did not see.
-    """
-    columns = {name: values.astype(np.float64) for name, values in attributes.items() if _is_usable(values)}
-    if not columns:
-        return ()
-    table = np.stack(list(columns.values()), axis=1)  # (N, A)
-    steps = np.array([1.0 if _is_binary(column) else column.std() for column in table.T])
-    held = len(table) // 10
-    design = (table - table.mean(axis=0)) / table.std(axis=0)
-    z = mean.double().numpy() - mean.double().numpy().mean(axis=0)
-
-    def ridge(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return np.linalg.solve(x.T @ x + 1e-3 * len(x) * np.eye(x.shape[1]), x.T @ y)
-
-    vectors = ridge(design[held:], z[held:]) / table.std(axis=0)[:, None] * steps[:, None]  # (A, D)
-    readings = z @ ridge(z[held:], design[held:])  # (N, A)
-    named = []
-    for i, name in enumerate(columns):
-        truth, reading, learnt = table[:held, i], readings[:held, i], readings[held:, i]
-        if _is_binary(table[:, i]):
-            is_one = table[held:, i] > 0.5
-            above = reading > 0.5 * (learnt[is_one].mean() + learnt[~is_one].mean())
-            parts = [np.mean(above[truth == side] == bool(side)) for side in (0, 1) if (truth == side).any()]
-            measure, score = "balanced accuracy", float(np.mean(parts))
-        else:
-            measure, score = "correlation", float(np.corrcoef(truth, reading)[0, 1])
-        named.append(Named(name, torch.from_numpy(vectors[i]).float(), measure, score))
-    return tuple(named)
-
-
-def _is_binary(column: np.ndarray) -> bool:
-    return bool(np.isin(column, (0, 1)).all())
-
-
-def _is_usable(values: np.ndarray) -> bool:
-    if values.dtype.kind not in "fiub" or not np.isfinite(values).all():
-        return False
-    if _is_binary(values):
-        return min((values == 0).sum(), (values == 1).sum()) >= MIN_EXAMPLES
-    return len(values) >= 2 * MIN_EXAMPLES and values.std() > 0

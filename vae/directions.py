@@ -1,0 +1,115 @@
+"""Named directions: which way to walk in latent space for glasses, a smile or fair hair, learnt from a table of attributes.
+
+Attributes are columns of length N: numbers, or words.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+MIN_EXAMPLES = 50  # of each side of an attribute, or no knob is made of it
+MOST_VALUES = 16  # of a column of words; more are names, not kinds
+TOLD = 0.5  # the share of a column's variance from which on a column of words says the same
+
+
+@dataclass(frozen=True)
+class Named:
+    """An attribute's direction: adding vector (D,) goes from without to with, or up by one standard deviation.
+
+    The step is the distance between the means of the two groups, all other attributes being equal. A value of a column of
+    words is called "column=value".
+    """
+
+    name: str
+    vector: Tensor
+    measure: str  # "balanced accuracy" or "correlation", on latents left out of the fit
+    score: float
+    share: float  # of the pictures that have it, 0 to 1; 0.5 for numbers
+
+
+def fit_named(mean: Tensor, attributes: dict[str, np.ndarray]) -> tuple[Named, ...]:
+    """(N, D) posterior means and columns (N,) -> a direction for each column of numbers and each value of a column of words.
+
+    One ridge regression of the latents on all columns of numbers at once: a difference of means for "smile" would carry along
+    whatever goes with smiling in the data. A column of 0 and 1 moves from 0 to 1, any other by a standard deviation. The
+    values of a column of words ("hair=bun") are told apart beside all columns that the words do not tell already; each
+    moves there from the mean of the other values. Columns that hardly vary, have gaps or too many values are left out. Each
+    direction is scored on a tenth of the rows that the fit did not see.
+    """
+    numbers = {name: column.astype(np.float64) for name, column in attributes.items() if _is_usable(column)}
+    steps = {name: 1.0 if _is_binary(column) else column.std() for name, column in numbers.items()}
+    latents_ = mean.double().numpy()
+    z = latents_ - latents_.mean(axis=0)
+    held = len(z) // 10
+    named = [
+        _named(name, vector * steps[name], numbers[name], z, held)
+        for name, vector in zip(numbers, _effects(numbers, z[held:], held), strict=True)
+    ]
+    for name, words in attributes.items():
+        values = _values(words)
+        others = {key: column for key, column in numbers.items() if _share_told(words, column) < TOLD}
+        columns = {f"{name}={value}": (words == value).astype(np.float64) for value in values}
+        shares = np.array([column.mean() for column in columns.values()])
+        effects = _effects({**columns, **others}, z[held:], held)[: len(values)]  # (V, D)
+        for (key, column), effect, share in zip(columns.items(), effects, shares, strict=True):
+            rest = (shares @ effects - share * effect) / max(shares.sum() - share, 1e-9)
+            named.append(_named(key, effect - rest, column, z, held))
+    return tuple(named)
+
+
+def _effects(columns: dict[str, np.ndarray], z: np.ndarray, held: int) -> np.ndarray:
+    """-> (A, D): what one more of each column adds to z (N, D), the other columns staying as they are."""
+    if not columns:
+        return np.empty((0, z.shape[1]))
+    table = np.stack(list(columns.values()), axis=1)  # (N, A)
+    design = (table[held:] - table.mean(axis=0)) / table.std(axis=0)
+    return _ridge(design, z) / table.std(axis=0)[:, None]
+
+
+def _ridge(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.linalg.solve(x.T @ x + 1e-3 * len(x) * np.eye(x.shape[1]), x.T @ y)
+
+
+def _named(name: str, vector: np.ndarray, column: np.ndarray, z: np.ndarray, held: int) -> Named:
+    """The direction with its score: how well a linear reading of latents it has not seen tells the column."""
+    reading = z @ _ridge(z[held:], column[held:] - column.mean())  # (N,)
+    truth, learnt = column[:held], reading[held:]
+    if _is_binary(column):
+        is_one = column[held:] > 0.5
+        above = reading[:held] > 0.5 * (learnt[is_one].mean() + learnt[~is_one].mean())
+        parts = [np.mean(above[truth == side] == bool(side)) for side in (0, 1) if (truth == side).any()]
+        measure, score = "balanced accuracy", float(np.mean(parts))
+    else:
+        measure, score = "correlation", float(np.corrcoef(truth, reading[:held])[0, 1])
+    share = float(column.mean()) if _is_binary(column) else 0.5
+    return Named(name, torch.from_numpy(vector).float(), measure, score, share)
+
+
+def _is_binary(column: np.ndarray) -> bool:
+    return bool(np.isin(column, (0, 1)).all())
+
+
+def _is_usable(values: np.ndarray) -> bool:
+    if values.dtype.kind not in "fiub" or not np.isfinite(values).all():
+        return False
+    if _is_binary(values):
+        return min((values == 0).sum(), (values == 1).sum()) >= MIN_EXAMPLES
+    return len(values) >= 2 * MIN_EXAMPLES and values.std() > 0
+
+
+def _values(words: np.ndarray) -> list[str]:
+    """The values of a column of words that are worth a direction each; none of a column of names or of free text."""
+    if words.dtype.kind not in "US":
+        return []
+    found, counts = np.unique(words, return_counts=True)
+    kept = [str(value) for value, count in zip(found, counts, strict=True) if value and count >= MIN_EXAMPLES]
+    return kept if 2 <= len(kept) <= MOST_VALUES else []
+
+
+def _share_told(words: np.ndarray, column: np.ndarray) -> float:
+    """How much of the column's variance the words tell (the correlation ratio, eta squared): 0 to 1."""
+    _, rows = np.unique(words, return_inverse=True)
+    means = np.bincount(rows, column) / np.bincount(rows)
+    return float(means[rows].var() / column.var())

@@ -1,0 +1,84 @@
+"""Where new latents come from: a mixture of Gaussians fitted on the latents of the training pictures.
+
+Every VAE in the literature samples better from a fitted density than from N(0, I), which its posteriors only lean towards
+(Ghosh et al. 2020, Dai and Wipf 2019). scikit-learn fits, torch samples.
+"""
+
+import math
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vae import latents
+from vae.device import noise_generator
+
+COMPONENTS = (1, 2, 4, 8, 16, 32, 64, 128)
+MIN_GAIN = 0.01  # nats per latent that more components must bring: less is chance
+FIT_LATENTS = 30_000
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A Gaussian mixture with full covariances: weights (K,), means (K, D), factors (K, D, D), lower Cholesky."""
+
+    weights: Tensor
+    means: Tensor
+    factors: Tensor
+
+    def sample(self, count: int, seed: int, temperature: float = 1.0) -> Tensor:
+        """-> (count, D). The temperature scales the spread within each component, not the choice among them."""
+        temperature = latents.check_temperature(temperature)
+        generator = noise_generator(seed)
+        chosen = torch.multinomial(self.weights, count, replacement=True, generator=generator)
+        noise = torch.randn(count, self.means.shape[1], generator=generator)
+        return self.means[chosen] + temperature * torch.einsum("nij,nj->ni", self.factors[chosen], noise)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """(N, D) -> (N,): log density in nats."""
+        residual = z[None] - self.means[:, None]  # (K, N, D)
+        whitened = torch.linalg.solve_triangular(self.factors, residual.transpose(1, 2), upper=False)  # (K, D, N)
+        log_det = self.factors.diagonal(dim1=1, dim2=2).log().sum(dim=1)  # (K,)
+        constant = 0.5 * z.shape[1] * math.log(2 * math.pi)
+        each = -0.5 * whitened.square().sum(dim=1) - log_det[:, None] - constant  # (K, N)
+        return torch.logsumexp(each + self.weights.log()[:, None], dim=0)
+
+
+def fit_mixture(z: Tensor, seed: int = 0) -> Mixture:
+    """(N, D) posterior samples -> a mixture fitted by scikit-learn on whitened data, taken back to latent space.
+
+    Samples, not means: the decoder has learnt to read latents with their noise. As many components as the likelihood of a
+    held-out fifth wants, trying ever more until it twice fails to rise.
+    """
+    from sklearn.exceptions import ConvergenceWarning  # sklearn takes a second to import, and only fitting needs it
+    from sklearn.mixture import GaussianMixture
+
+    z = z.double()
+    center, covariance = z.mean(dim=0), torch.cov(z.T).reshape(z.shape[1], z.shape[1])
+    whitener = torch.linalg.cholesky(covariance + 1e-9 * torch.eye(len(center)))
+    white = torch.linalg.solve_triangular(whitener, (z - center).T, upper=False).T.numpy()
+    white = white[np.random.default_rng(seed).permutation(len(white))[:FIT_LATENTS]]
+    judged, learnt = np.split(white, [len(white) // 5])
+
+    def fit(count: int, rows: np.ndarray) -> GaussianMixture:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # where EM stops short, the held-out likelihood says so
+            return GaussianMixture(count, reg_covar=1e-3, max_iter=60, tol=1e-3, random_state=seed).fit(rows)
+
+    best, best_score, falls = 1, -math.inf, 0
+    for count in COMPONENTS:
+        if count * (len(center) + 2) > len(learnt):  # fewer rows than a component needs to have a covariance at all
+            break
+        score = fit(count, learnt).score(judged)
+        is_better = score > best_score + MIN_GAIN
+        falls = 0 if is_better else falls + 1
+        if is_better:
+            best, best_score = count, score
+        if falls == 2:
+            break
+    fitted = fit(best, white)
+    means = torch.from_numpy(fitted.means_) @ whitener.T + center
+    factors = torch.linalg.cholesky(whitener @ torch.from_numpy(fitted.covariances_) @ whitener.T)
+    return Mixture(torch.from_numpy(fitted.weights_).float(), means.float(), factors.float())
