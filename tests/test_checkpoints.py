@@ -1,5 +1,6 @@
 """A checkpoint appears whole or not at all, and a damaged one is answered with a sentence."""
 
+import dataclasses
 import json
 import shutil
 
@@ -143,3 +144,38 @@ def test_evaluation_is_the_closed_form_on_a_model_that_ignores_its_pictures(publ
     assert numbers["reconstruction"] == pytest.approx(expected, rel=1e-5)
     assert numbers["elbo"] == pytest.approx(-expected - 6.0, rel=1e-5)
     assert numbers["active_units"] == 3
+
+
+def test_columns_of_noughts_and_ones_become_one_of_words():
+    columns = {"black_hair": np.array([1.0, 0, 0, 1]), "fair_hair": np.array([0.0, 1, 0, 1]), "smile": np.ones(4)}
+    found = evaluation.merged(columns, {"hair": ["black_hair", "fair_hair"]})
+    assert found["hair"].tolist() == ["black", "fair", "", ""]
+    assert sorted(found) == ["hair", "smile"]
+    with pytest.raises(BadInput, match="red_hair"):
+        evaluation.merged(columns, {"hair": ["black_hair", "red_hair"]})
+
+
+def test_where_pictures_may_not_be_shown_all_are_the_models_own(tmp_path):
+    train, held = squares(400), squares(60)
+    model = VAE(CONFIG.model).eval()
+    recipe = dataclasses.replace(CONFIG, show_data=False).to_toml()
+    evaluation.publish(tmp_path / "secret", model, train, held, recipe, [[1, 2.0, 3.0], [2, 1.0, 3.0]])
+    shown = checkpoints.load(tmp_path / "secret").atlas.examples
+    known = {picture.tobytes() for picture in [*train.images, *held.images]}
+    assert not known & {example.tobytes() for example in shown}
+    assert not (tmp_path / "secret" / "figures" / "reconstructions.png").exists()
+    assert "may not be shown" in (tmp_path / "secret" / "README.md").read_text()
+
+
+def test_distances_to_a_set_itself_are_none(published):
+    checkpoint = checkpoints.load(published)
+    rows = evaluation.compare(checkpoint, squares(400), squares(60))
+    assert list(rows) == [
+        "other real pictures",
+        "reconstructions of those",
+        "samples, normal prior",
+        "samples, mixture prior",
+    ]
+    same = evaluation.compare(checkpoint, squares(400), squares(400))
+    assert same["other real pictures"]["nearest"] == pytest.approx(0, abs=1e-3)
+    assert "samples, mixture prior" in evaluation.distance_table(rows)

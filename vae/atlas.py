@@ -19,13 +19,14 @@ from vae import latents
 from vae.device import noise_generator
 from vae.directions import Named, fit_named
 from vae.errors import BadInput
-from vae.model import VAE, to_tensor
+from vae.model import VAE, to_pictures, to_tensor
 from vae.priors import Mixture, fit_mixture
 
 PRIORS = ("normal", "mixture")
 ACTIVE_NATS = 0.01  # a unit that says less than this on average is asleep
 MIN_SCORE = 0.6  # of a named direction that is worth a knob
 EXAMPLES = 10
+DRAWN_EXAMPLES, DRAWN_TEMPERATURE = 500, 0.7  # where examples are drawn: many, and none too bold
 BATCH = 250
 
 
@@ -211,11 +212,13 @@ def chart(
     *,
     heldout: np.ndarray,
     labels: np.ndarray | None = None,
+    may_show: bool = True,
     seed: int = 0,
 ) -> Atlas:
     """The atlas of a model from uint8 pictures (N, H, W, C) and, where there are any, their attributes (N,).
 
     heldout: pictures that calibrate what is familiar and that a visitor may start from; labels (of heldout): their kinds.
+    Where may_show is false, a visitor starts from pictures that the model drew itself.
     """
     mean, spread = _encode(model, pictures)  # (N, D) twice
     kl = 0.5 * (mean.square() + spread.square() - 1 - 2 * spread.log()).mean(dim=0)
@@ -225,6 +228,13 @@ def chart(
     strongest = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True))
     directions = directions * strongest.sign()  # eigenvectors have no sign of their own: the largest entry is positive
     z = mean + spread * torch.randn(mean.shape, generator=noise_generator(seed))
+    mixture = fit_mixture(z, seed)
+    if may_show:
+        examples = heldout[typical(_encode(model, heldout)[0], labels, seed)]
+    else:
+        drawn = mixture.sample(DRAWN_EXAMPLES, seed, DRAWN_TEMPERATURE)
+        with torch.inference_mode():
+            examples = to_pictures(model.decode(drawn[typical(drawn, seed=seed)].to(model.device)))
     return Atlas(
         kl=kl,
         mean=center,
@@ -232,8 +242,8 @@ def chart(
         directions=directions.contiguous(),
         spreads=values.flip(0).clamp_min(0).sqrt().float(),
         named=fit_named(mean, attributes or {}),
-        mixture=fit_mixture(z, seed),
-        examples=np.ascontiguousarray(heldout[typical(_encode(model, heldout)[0], labels, seed)]),
+        mixture=mixture,
+        examples=np.ascontiguousarray(examples),
         familiar_error=float(torch.quantile(_errors(model, heldout), 0.99)),
     )
 

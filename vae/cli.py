@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _recipe_fields() -> list[dataclasses.Field]:
-    own = [field for field in dataclasses.fields(TrainConfig) if field.name not in ("model", "card")]
+    own = [field for field in dataclasses.fields(TrainConfig) if field.name not in ("model", "categories", "card")]
     return own + list(dataclasses.fields(VAEConfig))
 
 
@@ -183,13 +183,11 @@ def _morph(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     checkpoint = checkpoints.load(options.checkpoint, options.device)
     config, recipe = checkpoint.model.config, checkpoint.recipe
-    held = data.load(
-        recipe["data"],
-        options.data,
-        size=config.size,
-        channels=config.channels,
-        framing=recipe["framing"],
-        part="heldout",
-    )
+    form: dict[str, Any] = {"size": config.size, "channels": config.channels, "framing": recipe["framing"]}
+    learnt, held = (data.load(recipe["data"], options.data, part=part, **form) for part in ("train", "heldout"))
     numbers = evaluation.evaluate(checkpoint.model, held.images, options.seed)
-    print(json.dumps(numbers, indent=1) if options.json else evaluation.table(numbers))
+    rows = evaluation.compare(checkpoint, learnt, held, options.seed)
+    if options.json:
+        print(json.dumps({**numbers, "distances": rows}, indent=1))
+    else:
+        print(f"{evaluation.table(numbers)}\n\n{evaluation.distance_table(rows)}\n\n{evaluation.DISTANCES_NOTE}")

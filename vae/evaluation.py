@@ -1,14 +1,16 @@
 """What a trained model is worth on pictures it never saw, and the checkpoint that says so: atlas, card and figures."""
 
+import os
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import torch
 from huggingface_hub import ModelCardData
 
-from vae import checkpoints, latents
+from vae import checkpoints, distances, latents
 from vae import device as devices
-from vae.atlas import chart
+from vae.atlas import PRIORS, Atlas, chart
 from vae.checkpoints import Checkpoint
 from vae.data import Pictures
 from vae.errors import BadInput
@@ -17,6 +19,9 @@ from vae.model import VAE, to_tensor
 
 BATCH = 250
 SIGMA_PICTURES = 5000
+COMPARED = 5000  # pictures on each side of a distance between sets
+FEWEST = 1500  # with fewer pictures than features a covariance says nothing
+NEAREST = 1000  # pictures whose nearest neighbour in the training set is looked for
 
 # key -> unit and how the number is made
 NUMBERS = {
@@ -82,6 +87,59 @@ def table(numbers: dict[str, float]) -> str:
     return "\n".join(rows)
 
 
+def compare(checkpoint: Checkpoint, train: Pictures, heldout: Pictures, seed: int = 0) -> dict[str, dict[str, float]]:
+    """Sets of pictures (real ones, reconstructions, samples of every prior) -> their distances to real training pictures.
+
+    frechet and kernel (times 1,000) between COMPARED pictures and as many training pictures, where the features' network is
+    installed and the pictures suffice; nearest, the mean distance to the nearest of all training pictures: samples much
+    nearer than held-out pictures would be copies. ssim and perceptual, of reconstructions against their originals. The real
+    ones are held-out pictures, filled up with training pictures on neither side; their row is the floor.
+    """
+    order = np.random.default_rng(seed).permutation(len(train))
+    count = min(COMPARED, (len(train) + len(heldout)) // 2, len(train))
+    reference, spare = train.images[order[:count]], train.images[order[count:]]
+    real = np.concatenate([heldout.images, spare])[:count]
+    again = checkpoint.decode(checkpoint.encode(real))
+    sets = {"other real pictures": real, "reconstructions of those": again}
+    for prior in PRIORS:
+        z = checkpoint.atlas.prior(prior, count, seed, 1.0)
+        sets[f"samples, {prior} prior"] = checkpoint.decode(z)
+    device = checkpoint.model.device
+    rows: dict[str, dict[str, float]] = {name: {} for name in sets}
+    if distances.has_network() and count >= FEWEST:
+        aim = distances.features(reference, device)
+        for name, pictures in sets.items():
+            found = distances.features(pictures, device)
+            rows[name] = {"frechet": distances.frechet(found, aim), "kernel": 1000 * distances.kernel(found, aim)}
+    known = train.images if len(heldout) >= NEAREST else reference
+    for name, pictures in sets.items():
+        if name != "reconstructions of those":
+            rows[name]["nearest"] = float(distances.nearest(pictures[:NEAREST], known).mean())
+    shown = slice(0, len(heldout))
+    rows["reconstructions of those"]["ssim"] = distances.ssim(real[shown], again[shown])
+    if distances.has_network():
+        rows["reconstructions of those"]["perceptual"] = distances.perceptual(real[shown], again[shown], device)
+    return rows
+
+
+def distance_table(rows: dict[str, dict[str, float]]) -> str:
+    """What compare found as a Markdown table."""
+    columns = ("frechet", "kernel", "nearest", "ssim", "perceptual")
+    lines = ["| pictures | " + " | ".join(columns) + " |", "|---" * (1 + len(columns)) + "|"]
+    for name, found in rows.items():
+        cells = [f"{found[column]:.4g}" if column in found else "" for column in columns]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+DISTANCES_NOTE = (
+    f"frechet and kernel: Frechet distance and 1,000 times the kernel distance between {COMPARED:,} pictures (or half of a "
+    f"smaller set) and as many training pictures, in features of {distances.NETWORK}; no FID, and not to be compared with "
+    "one. Samples at temperature 1. nearest: root mean squared distance to the nearest training picture. ssim and "
+    "perceptual: reconstructions against their originals, 1 and 0 being the same."
+)
+
+
 def estimate_sigma(model: VAE, pictures: np.ndarray, seed: int = 0) -> float:
     """The analytically optimal sigma of the gaussian likelihood on uint8 pictures, for posterior samples; not under the floor."""
     generator = devices.noise_generator(seed)
@@ -122,22 +180,49 @@ def publish(
         (beside / "recipe.toml").write_text(recipe, encoding="utf-8")
         shipped = VAE.from_pretrained(beside, map_location=str(model.device))
         known = train if figures else train.take(slice(0, 5000))
-        labels = (heldout.attributes or {}).get("label")
-        chart(shipped, known.images, known.attributes, heldout=heldout.images, labels=labels, seed=seed).save(beside)
+        settings = tomllib.loads(recipe)
+        may_show = settings.get("show_data", True)
+        chart(
+            shipped,
+            known.images,
+            merged(known.attributes or {}, settings.get("categories", {})),
+            heldout=heldout.images,
+            labels=(heldout.attributes or {}).get("label"),
+            may_show=may_show,
+            seed=seed,
+        ).save(beside)
         result.update(evaluate(shipped, heldout.images, seed))
         checkpoint = checkpoints.load(beside, device=str(model.device))
+        rows = compare(checkpoint, train, heldout, seed) if figures else {}
         if figures:
-            _draw_figures(beside / "figures", checkpoint, heldout, history, seed)
-        (beside / "README.md").write_text(
-            _card(checkpoint, Path(folder).name, result, train, history, seconds, figures)
-        )
+            _draw_figures(beside / "figures", checkpoint, heldout if may_show else None, history, seed)
+        card = _card(checkpoint, Path(folder).name, result, rows, train, history, seconds, figures)
+        (beside / "README.md").write_text(card, encoding="utf-8")
 
     checkpoints.publish(Path(folder), fill)
     return result
 
 
+def merged(attributes: dict[str, np.ndarray], categories: dict[str, list[str]]) -> dict[str, np.ndarray]:
+    """Attributes (N,) with some columns of 0 and 1 made into one column of words, by the recipe's table of categories.
+
+    {"hair": ["black_hair", "fair_hair"]} makes a column hair of "black", "fair" (what the names have in common goes) and ""
+    where none or several are 1. BadInput for a column that is not there.
+    """
+    found = dict(attributes)
+    for name, columns in categories.items():
+        missing = [column for column in columns if column not in found]
+        if missing:
+            raise BadInput(f"The category {name} wants a column {missing[0]}, which the attributes lack.")
+        table = np.stack([found.pop(column) == 1 for column in columns])  # (V, N)
+        common = os.path.commonprefix([column[::-1] for column in columns])[::-1]
+        words = np.array([column.removesuffix(common) for column in columns])
+        found[name] = np.where(table.sum(axis=0) == 1, words[table.argmax(axis=0)], "")
+    return found
+
+
 def _draw_figures(
-    folder: Path, checkpoint: Checkpoint, heldout: Pictures, history: list[list[float]], seed: int
+    folder: Path, checkpoint: Checkpoint, heldout: Pictures | None, history: list[list[float]], seed: int
 ) -> None:
     import matplotlib.figure  # half a second to import, and needed only here
 
@@ -174,9 +259,10 @@ def _draw_figures(
     axis.set(xlabel="unit, most informative first", ylabel="KL in nats")
     save(figure, "kl")
 
-    shown = heldout.images[10:20] if len(heldout) >= 20 else heldout.images[:10]
-    again = checkpoint.decode(checkpoint.encode(shown))
-    picture_figure(np.concatenate([shown, again]), len(shown), "reconstructions", ["shown", "made again"])
+    if heldout is not None:
+        shown = heldout.images[10:20] if len(heldout) >= 20 else heldout.images[:10]
+        again = checkpoint.decode(checkpoint.encode(shown))
+        picture_figure(np.concatenate([shown, again]), len(shown), "reconstructions", ["shown", "made again"])
     drawn = [checkpoint.decode(atlas.prior(prior, 20, seed, 1.0)) for prior in ("mixture", "normal")]
     picture_figure(np.concatenate(drawn), 10, "samples", ["mixture", "", "normal", ""])
     start = checkpoint.encode(checkpoint.atlas.examples[:1])[0]
@@ -196,6 +282,7 @@ def _card(
     checkpoint: Checkpoint,
     name: str,
     numbers: dict[str, float],
+    rows: dict[str, dict[str, float]],
     train: Pictures,
     history: list[list[float]],
     seconds: float,
@@ -228,15 +315,19 @@ def _card(
         f"\n{BERNOULLI_NOTE}" if config.likelihood == "bernoulli" else "",
         f"\nThe mixture prior has {len(knowing.mixture.weights)} components, chosen by held-out likelihood.\n",
     ]
+    if rows:
+        lines += [distance_table(rows), f"\n{DISTANCES_NOTE}\n"]
     if knowing.named:
-        lines.append("Named knobs, with how well the latents tell each attribute on pictures left out of the fit:\n")
-        lines += [f"- {row.name}: {row.measure} {row.score:.2f}" for row in knowing.named]
+        lines += ["## Named directions\n", _named_table(knowing)]
     if figures:
+        may_show = recipe.get("show_data", True)
         lines += [
             "\n## Figures\n",
             "Loss terms while learning:\n\n![loss](figures/loss.png)\n",
             "What each unit says:\n\n![KL per unit](figures/kl.png)\n",
-            "Held-out pictures, and what the model makes of them:\n\n![reconstructions](figures/reconstructions.png)\n",
+            "Held-out pictures, and what the model makes of them:\n\n![reconstructions](figures/reconstructions.png)\n"
+            if may_show
+            else "The pictures that it learnt from may not be shown here: all below are the model's own.\n",
             "Pictures nobody drew, from both priors at temperature 1:\n\n![samples](figures/samples.png)\n",
             "The first knobs, from low to high:\n\n![traversals](figures/traversals.png)\n",
         ]
@@ -245,3 +336,26 @@ def _card(
         card.get("failures") or "It knows nothing but the pictures it was trained on.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _named_table(atlas: Atlas) -> str:
+    """Each named direction with its score and the one of the others that it drags along most."""
+    lines = [
+        "One step goes from the mean of the pictures without to the mean of those with, all other attributes being equal, or is",
+        "one standard deviation. Told: how well latents left out of the fit tell it. Drags: the attribute that moves most",
+        "along with one step, in its own steps, values of the same column left out.\n",
+        "| direction | told | drags |",
+        "|---|---|---|",
+    ]
+    for i, row in enumerate(atlas.named):
+        drags = ""
+        others = [
+            (abs(float(atlas.entanglement[i, j])), other.name)
+            for j, other in enumerate(atlas.named)
+            if other.name.partition("=")[0] != row.name.partition("=")[0]
+        ]
+        if others:
+            most, name = max(others)
+            drags = f"{name} {most:.2f}"
+        lines.append(f"| {row.name} | {row.measure} {row.score:.2f} | {drags} |")
+    return "\n".join(lines)

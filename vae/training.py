@@ -42,7 +42,9 @@ class TrainConfig:
     data: a set's name for data.load. framing: how pictures are brought to the model's form, for framing.fit.
     rate: the learning rate after the warm-up, falling to 0 along a cosine. kl_warmup: the share of the run over which
     beta rises from 0. free_bits: nats per unit at no cost. ema: decay of the averaged weights, which are what ships.
-    flip: mirror half of the pictures. card: words for the model card: title, license, about, credit, failures.
+    flip: mirror half of the pictures. show_data: whether the set's pictures may be shown, as examples and on the card.
+    categories: columns of 0 and 1 that are the values of one, such as hair = ["black_hair", "fair_hair"]. card: words for the
+    model card: title, license, about, credit, failures.
     """
 
     data: str
@@ -60,8 +62,10 @@ class TrainConfig:
     free_bits: float = 0.0
     ema: float = 0.999
     flip: bool = False
+    show_data: bool = True
     seed: int = 0
     model: VAEConfig = field(default_factory=VAEConfig)
+    categories: dict[str, list[str]] = field(default_factory=dict)
     card: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -82,8 +86,12 @@ class TrainConfig:
             raise BadInput(f"data is {self.data!r}; it must be the name of a set.")
         if self.framing not in FRAMINGS:
             raise BadInput(f"framing is {self.framing!r}; it must be one of {', '.join(FRAMINGS)}.")
-        if not isinstance(self.flip, bool):
-            raise BadInput(f"flip is {self.flip!r}; it must be true or false.")
+        for name in ("flip", "show_data"):
+            if not isinstance(getattr(self, name), bool):
+                raise BadInput(f"{name} is {getattr(self, name)!r}; it must be true or false.")
+        for name, columns in self.categories.items():
+            if not (isinstance(columns, list) and len(columns) > 1 and all(isinstance(c, str) for c in columns)):
+                raise BadInput(f"categories.{name} is {columns!r}; it must be a list of two or more columns' names.")
         strange = [key for key, words in self.card.items() if key not in CARD_FIELDS or not isinstance(words, str)]
         if strange:
             raise BadInput(f"card.{strange[0]} is not known; a card has texts for {', '.join(CARD_FIELDS)}.")
@@ -97,16 +105,17 @@ class TrainConfig:
             raise BadInput(f"The recipe is no valid TOML: {error}.") from error
         if "data" not in values:
             raise BadInput('The recipe names no data; add a line such as data = "digits".')
-        model, card = values.pop("model", {}), values.pop("card", {})
-        if not (isinstance(model, dict) and isinstance(card, dict)):
-            raise BadInput("In a recipe [model] and [card] are tables.")
+        tables = {name: values.pop(name, {}) for name in ("model", "categories", "card")}
+        if not all(isinstance(table, dict) for table in tables.values()):
+            raise BadInput("In a recipe [model], [categories] and [card] are tables.")
         empty = cls(data="?", steps=1)
-        return dataclasses.replace(empty.override(**{"steps": 0, "minutes": 0, **values}, **model), card=card)
+        config = empty.override(**{"steps": 0, "minutes": 0, **values}, **tables["model"])
+        return dataclasses.replace(config, categories=tables["categories"], card=tables["card"])
 
     def override(self, **values) -> "TrainConfig":
         """The same recipe with other values, by the names of its fields or its model's. An end replaces the end."""
         model_fields = {f.name for f in dataclasses.fields(VAEConfig)}
-        own_fields = {f.name for f in dataclasses.fields(TrainConfig)} - {"model", "card"}
+        own_fields = {f.name for f in dataclasses.fields(TrainConfig)} - {"model", "categories", "card"}
         for name in values:
             if name not in model_fields | own_fields:
                 raise BadInput(
@@ -121,7 +130,7 @@ class TrainConfig:
     def to_toml(self) -> str:
         """The recipe as text that from_toml reads back to an equal recipe."""
         values = dataclasses.asdict(self)
-        tables = {"": values, "model": values.pop("model"), "card": values.pop("card")}
+        tables = {"": values, **{name: values.pop(name) for name in ("model", "categories", "card")}}
         blocks = []
         for table, entries in tables.items():
             lines = [f"[{table}]"] if table else []
@@ -346,8 +355,8 @@ def train(
 
 
 def _essence(config: TrainConfig) -> str:
-    """The part of a recipe that the weights hang on: the words for the card may change while a run rests."""
-    return dataclasses.replace(config, card={}).to_toml()
+    """The part of a recipe that the weights hang on: what only the card and the atlas use may change while a run rests."""
+    return dataclasses.replace(config, card={}, categories={}, show_data=True).to_toml()
 
 
 def _noise(seed: int, step: int) -> torch.Generator:
