@@ -276,8 +276,10 @@ def typical(mean: Tensor, labels: np.ndarray | None = None, seed: int = 0) -> li
     from sklearn.cluster import KMeans
 
     count = min(EXAMPLES, len(mean))
-    has_labels = labels is not None and len(set(labels)) <= count
-    kinds = labels if has_labels else KMeans(count, n_init=1, random_state=seed).fit_predict(mean.numpy())
+    if labels is not None and len(set(labels)) <= count:
+        kinds, has_labels = labels, True
+    else:
+        kinds, has_labels = KMeans(count, n_init=1, random_state=seed).fit_predict(mean.numpy()), False
     chosen = []
     for kind in sorted(set(kinds)):
         rows = np.flatnonzero(kinds == kind)

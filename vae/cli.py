@@ -104,7 +104,7 @@ def _recipe_fields() -> list[dataclasses.Field]:
 
 def _reader(field: dataclasses.Field):
     """What turns a flag's text into the field's type."""
-    if field.name == "widths":
+    if field.name in ("widths", "critic_widths"):
         return lambda text: tuple(int(part) for part in text.split(","))
     if field.type is bool:
         return lambda text: {"true": True, "false": False}[text.lower()]
@@ -148,7 +148,15 @@ def _train(options: argparse.Namespace) -> None:
     if not progress.is_whole:
         raise BadInput(f"stopped at step {progress.step}; the same command with --resume goes on from there.")
     numbers = evaluation.publish(
-        out, progress.model, learn, held, config.to_toml(), progress.history, seed=config.seed, seconds=progress.seconds
+        out,
+        progress.model,
+        learn,
+        held,
+        config.to_toml(),
+        progress.history,
+        seed=config.seed,
+        seconds=progress.seconds,
+        critic=progress.critic,
     )
     run_file.unlink(missing_ok=True)
     print(evaluation.table(numbers))

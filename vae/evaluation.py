@@ -9,9 +9,11 @@ import torch
 from huggingface_hub import ModelCardData
 
 from vae import checkpoints, distances, latents
+from vae import critic as critics
 from vae import device as devices
 from vae.atlas import PRIORS, Atlas, chart
 from vae.checkpoints import Checkpoint
+from vae.critic import Critic
 from vae.data import Pictures
 from vae.errors import BadInput
 from vae.losses import bernoulli, gaussian
@@ -161,13 +163,14 @@ def publish(
     *,
     seed: int = 0,
     seconds: float = 0.0,
+    critic: Critic | None = None,
     figures: bool = True,
 ) -> dict[str, float]:
     """Writes the checkpoint folder, whole and at once; returns evaluate's figures on the held-out pictures.
 
     All that is measured is measured on the weights as they were saved, in half precision. recipe is a TOML text with
-    framing and card; history is Progress.history. Without figures the card has none and the atlas is fitted on fewer
-    pictures: a visitor waits for it.
+    framing and card; history is Progress.history; a critic is saved beside the weights. Without figures the card has none and
+    the atlas is fitted on fewer pictures: a visitor waits for it.
     """
     if model.config.likelihood == "gaussian":
         some = train.images[:: max(1, len(train) // SIGMA_PICTURES)]
@@ -178,6 +181,8 @@ def publish(
         model.save_pretrained(beside)
         (beside / "README.md").unlink(missing_ok=True)  # the mixin's empty card
         (beside / "recipe.toml").write_text(recipe, encoding="utf-8")
+        if critic is not None:
+            critics.save(critic, beside / "critic.safetensors")
         shipped = VAE.from_pretrained(beside, map_location=str(model.device))
         known = train if figures else train.take(slice(0, 5000))
         settings = tomllib.loads(recipe)
@@ -297,6 +302,7 @@ def _card(
     )
     weights = sum(parameter.numel() for parameter in checkpoint.model.parameters())
     knowing = checkpoint.atlas
+    sharpened = f" (the last {recipe['sharpen_steps']:,} of them with a critic)" if recipe.get("sharpen_steps") else ""
     lines = [
         f"---\n{front.to_yaml()}\n---\n",
         f"# {card.get('title') or name}\n",
@@ -306,7 +312,8 @@ def _card(
         f"saved as fp16.\n",
         "## How it was made\n",
         f"- Data: {recipe['data']}, {len(train):,} pictures to learn from. {card.get('credit', '')}",
-        f"- Seed {recipe['seed']}, {int(history[-1][0]) if history else 0:,} steps of {recipe['batch']} pictures, "
+        f"- Seed {recipe['seed']}, {int(history[-1][0]) if history else 0:,} steps of {recipe['batch']} pictures"
+        f"{sharpened}, "
         f"{seconds / 60:.0f} minutes on {devices.describe(checkpoint.model.device)}.",
         f"- The same again: `python -m vae train checkpoints/{name}/recipe.toml --out checkpoints/{name}`\n",
         "## On held-out pictures\n",

@@ -119,7 +119,7 @@ def refine(
             made = decode(z)
             error = (made - x).square().flatten(1)  # (N, C * H * W)
             apart = error.mean(dim=1)  # (N,)
-            if wanted is not None:
+            if features is not None and wanted is not None:
                 apart = apart + (features(made) - wanted).square().flatten(1).mean(dim=1)
             nats = error.shape[1] * apart / (2 * sigma**2) + z.square().sum(dim=1) / 2
             optimizer.zero_grad()

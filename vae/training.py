@@ -23,6 +23,7 @@ from torch import Tensor
 
 from vae import device as devices
 from vae import images, latents
+from vae.critic import Critic, judge
 from vae.errors import BadInput
 from vae.framing import FRAMINGS
 from vae.losses import negative_elbo
@@ -33,6 +34,7 @@ SAVE_SECONDS = 60
 SNAPSHOT_STEPS = 200
 ROLLBACK = 0.3  # what the rate is multiplied with after a step that blew up
 MAX_ROLLBACKS = 6
+CRITIC_HASTE = 2.0  # times the decoder's rate (Heusel et al. 2017, "two time-scale update rule")
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class TrainConfig:
     data: a set's name for data.load. framing: how pictures are brought to the model's form, for framing.fit.
     rate: the learning rate after the warm-up, falling to 0 along a cosine. kl_warmup: the share of the run over which
     beta rises from 0. free_bits: nats per unit at no cost. ema: decay of the averaged weights, which are what ships.
-    flip: mirror half of the pictures. show_data: whether the set's pictures may be shown, as examples and on the card.
+    flip: mirror half of the pictures. sharpen_steps: steps after those of the VAE, in which a critic teaches the decoder (only
+    in recipes that end on steps), at sharpen_rate; critic_widths: its channels; pull_*: the shares of the three forces on a
+    drawn pixel (critic.judge). show_data: whether the set's pictures may be shown, as examples and on the card.
     categories: columns of 0 and 1 that are the values of one, such as hair = ["black_hair", "fair_hair"]. card: words for the
     model card: title, license, about, credit, failures.
     """
@@ -62,6 +66,12 @@ class TrainConfig:
     free_bits: float = 0.0
     ema: float = 0.999
     flip: bool = False
+    sharpen_steps: int = 0
+    sharpen_rate: float = 3e-4
+    critic_widths: tuple[int, ...] = (64, 128, 256)
+    pull_pixel: float = 0.3
+    pull_feature: float = 1.0
+    pull_adversarial: float = 0.5
     show_data: bool = True
     seed: int = 0
     model: VAEConfig = field(default_factory=VAEConfig)
@@ -72,7 +82,8 @@ class TrainConfig:
         limits = {
             "steps": (0, 10**8), "epochs": (0, 10**5), "minutes": (0, 10**5), "batch": (1, 65536), "rate": (1e-7, 10),
             "warmup": (0, 1), "weight_decay": (0, 10), "clip": (1e-6, 1e9), "beta": (0, 1000), "kl_warmup": (0, 1),
-            "free_bits": (0, 100), "ema": (0, 0.999999), "seed": (0, 2**31),
+            "free_bits": (0, 100), "ema": (0, 0.999999), "seed": (0, 2**31), "sharpen_steps": (0, 10**8),
+            "sharpen_rate": (1e-7, 10), "pull_pixel": (0, 100), "pull_feature": (0, 100), "pull_adversarial": (0, 100),
         }  # fmt: skip
         for name, (low, high) in limits.items():
             value, kind = getattr(self, name), TrainConfig.__dataclass_fields__[name].type
@@ -82,6 +93,13 @@ class TrainConfig:
                 raise BadInput(f"{name} is {value}; it must be from {low} to {high}.")
         if sum(value > 0 for value in (self.steps, self.epochs, self.minutes)) != 1:
             raise BadInput("A recipe ends on exactly one of steps, epochs and minutes; set one of them above 0.")
+        if self.sharpen_steps and not self.steps:
+            raise BadInput("sharpen_steps is for recipes that end on steps; set steps, or leave it at 0.")
+        if isinstance(self.critic_widths, list):
+            object.__setattr__(self, "critic_widths", tuple(self.critic_widths))
+        widths = self.critic_widths
+        if not (isinstance(widths, tuple) and widths and all(type(w) is int and 1 <= w <= 1024 for w in widths)):
+            raise BadInput(f"critic_widths is {widths!r}; it must be a list of whole numbers from 1 to 1024.")
         if not (isinstance(self.data, str) and self.data):
             raise BadInput(f"data is {self.data!r}; it must be the name of a set.")
         if self.framing not in FRAMINGS:
@@ -156,6 +174,8 @@ class Progress:
     model: VAE  # the averaged weights, in eval mode; they go on changing while the run does
     history: list[list[float]]  # [step, reconstruction, kl] of every Progress so far
     seconds: float  # the run's time so far, over all its sittings
+    critic: Critic | None = None  # where the recipe has one; its loss is near 2 where it cannot tell drawn from real
+    critic_loss: float = 0.0
     note: str = ""  # what the reader should know, such as a step back after a loss that was no number
     made_again: np.ndarray | None = None  # uint8: the preview's pictures through the model, when due
     dreamt: np.ndarray | None = None  # uint8: pictures from as many fixed latents, when due
@@ -170,19 +190,20 @@ class _Run:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             model = VAE(config.model)
+            critic = (
+                Critic(config.model.channels, config.model.stem, config.critic_widths) if config.sharpen_steps else None
+            )
         self.model = model.to(device).to(memory_format=torch.channels_last).train()
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
-        self.parameters = list(self.model.parameters())
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=config.rate, betas=(0.9, 0.99), weight_decay=config.weight_decay,
-            fused=device.type in ("cpu", "cuda"),
-        )  # fmt: skip
-        for parameter in self.parameters:  # as the optimiser would on its first step; so that it can be restored before
-            self.optimizer.state[parameter] = {
-                "step": torch.zeros((), device=device if device.type == "cuda" else "cpu"),
-                "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
-                "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
-            }
+        self.parameters: list[Tensor] = list(self.model.parameters())
+        self.averaged: list[Tensor] = list(self.average.parameters())
+        self.optimizer = _adam(self.parameters, config.rate, (0.9, 0.99), config.weight_decay)
+        self.critic = None if critic is None else critic.to(device).to(memory_format=torch.channels_last).train()
+        self.critic_parameters: list[Tensor] = [] if critic is None else list(critic.parameters())
+        # Little momentum: the decoder it judges is another one with every step.
+        self.critic_optimizer = (
+            None if critic is None else _adam(self.critic_parameters, config.sharpen_rate, (0.5, 0.99), 0.0)
+        )
         self.step = 0
         self.seconds = 0.0
         self.rate_scale = 1.0
@@ -194,6 +215,10 @@ class _Run:
         tensors |= {f"average.{name}": t for name, t in self.average.state_dict().items()}
         for i, parameter in enumerate(self.parameters):
             tensors |= {f"adam.{i}.{name}": t for name, t in self.optimizer.state[parameter].items()}
+        if self.critic is not None and self.critic_optimizer is not None:
+            tensors |= {f"critic.{name}": t for name, t in self.critic.state_dict().items()}
+            for i, parameter in enumerate(self.critic_parameters):
+                tensors |= {f"critic_adam.{i}.{name}": t for name, t in self.critic_optimizer.state[parameter].items()}
         return tensors
 
     def capture(self) -> tuple[dict[str, Tensor], dict]:
@@ -230,6 +255,20 @@ class _Run:
         self.rollbacks = numbers["rollbacks"]
 
 
+def _adam(parameters: list, rate: float, betas: tuple[float, float], weight_decay: float) -> torch.optim.AdamW:
+    """An AdamW whose state is there from the start, so that it can be restored before its first step."""
+    device = parameters[0].device
+    fused = device.type in ("cpu", "cuda")
+    optimizer = torch.optim.AdamW(parameters, lr=rate, betas=betas, weight_decay=weight_decay, fused=fused)
+    for parameter in parameters:
+        optimizer.state[parameter] = {
+            "step": torch.zeros((), device=device if device.type == "cuda" else "cpu"),
+            "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+            "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+        }
+    return optimizer
+
+
 def train(
     config: TrainConfig,
     pictures: np.ndarray,
@@ -262,7 +301,7 @@ def train(
     dtype = devices.precision(target, precision)
     batch = min(config.batch, count)
     per_epoch = count // batch
-    steps = config.steps or round(config.epochs * per_epoch)
+    steps = config.steps + config.sharpen_steps or round(config.epochs * per_epoch)
     run = _Run(config, target)
     if resume and run_file is not None and run_file.exists():
         run.load(run_file, config, count)
@@ -276,8 +315,8 @@ def train(
     reported = previewed = saved = time.perf_counter()
     first_step = reported_step = run.step
     good = run.capture()
-    sums = torch.zeros(4 + config.model.latent, device=target)
-    means = [0.0, *(run.history[-1][1:] if run.history else (0.0, 0.0)), 0.0] + [0.0] * config.model.latent
+    sums = torch.zeros(5 + config.model.latent, device=target)
+    means = [0.0, *(run.history[-1][1:] if run.history else (0.0, 0.0)), 0.0, 0.0] + [0.0] * config.model.latent
     order_of, order = -1, torch.empty(0)
     note = ""
     while True:
@@ -285,14 +324,21 @@ def train(
         fraction = run.step / steps if steps else run.seconds / (60 * config.minutes)
         is_whole = fraction >= 1
         over = is_whole or stop()
-        beta = config.beta * min(1.0, fraction / config.kl_warmup) if config.kl_warmup else config.beta
+        is_sharpening = bool(config.sharpen_steps) and run.step >= config.steps
+        learnt = run.step / config.steps if config.sharpen_steps else fraction  # of the VAE's own part
+        beta = config.beta * min(1.0, learnt / config.kl_warmup) if config.kl_warmup else config.beta
         if not over:
             epoch, place = divmod(run.step, per_epoch)
             if epoch != order_of:
                 order_of, order = epoch, torch.randperm(count, generator=_noise(config.seed, -1 - epoch)).to(target)
             rows = order[place * batch : (place + 1) * batch]
-            rate = config.rate * run.rate_scale * _schedule(fraction, config.warmup)
-            sums += _step(run, config, held[rows], beta, rate, dtype)
+            if is_sharpening:
+                phase = (run.step - config.steps) / config.sharpen_steps
+                rate = config.sharpen_rate * run.rate_scale * _schedule(phase, config.warmup)
+                sums += _sharpening_step(run, config, held[rows], rate, dtype)
+            else:
+                rate = config.rate * run.rate_scale * _schedule(learnt, config.warmup)
+                sums += _step(run, config, held[rows], beta, rate, dtype)
             run.step += 1
 
         now = time.perf_counter()
@@ -330,10 +376,12 @@ def train(
             beta=beta,
             pictures_per_second=speed,
             seconds_left=max(0.0, pace * (steps - run.step) if steps else 60 * config.minutes - run.seconds),
-            unit_kl=np.array(means[4:]),
+            unit_kl=np.array(means[5:]),
             model=run.average,
             history=run.history,
             seconds=run.seconds,
+            critic=run.critic,
+            critic_loss=means[4],
             note=note,
             done=over,
             is_whole=is_whole,
@@ -372,12 +420,9 @@ def _schedule(fraction: float, warmup: float) -> float:
 
 
 def _step(run: _Run, config: TrainConfig, rows: Tensor, beta: float, rate: float, dtype: torch.dtype) -> Tensor:
-    """One update from rows (B, H, W, C) uint8 -> [loss, reconstruction, kl, gradient norm, kl of each unit]."""
+    """One update from rows (B, H, W, C) uint8 -> [loss, reconstruction, kl, gradient norm, 0, kl of each unit]."""
     generator = _noise(config.seed, run.step)
-    x = to_tensor(rows, rows.device)
-    if config.flip:
-        mirrored = torch.rand(len(x), generator=generator) < 0.5
-        x = torch.where(mirrored.to(x.device)[:, None, None, None], x.flip(3), x)
+    x = _batch(rows, config.flip, generator)
     with torch.autocast(x.device.type, dtype=dtype, enabled=dtype != torch.float32):
         posterior = run.model.encode(x)
         logits = run.model.decode_logits(posterior.sample(generator))
@@ -390,10 +435,65 @@ def _step(run: _Run, config: TrainConfig, rows: Tensor, beta: float, rate: float
     norm = torch.nn.utils.clip_grad_norm_(run.parameters, config.clip)
     run.optimizer.param_groups[0]["lr"] = rate
     run.optimizer.step()
-    with torch.no_grad():
-        decay = min(config.ema, (1 + run.step) / (10 + run.step))  # young averages follow closely
-        torch._foreach_lerp_(list(run.average.parameters()), run.parameters, 1 - decay)
-        if terms.sigma is not None:
-            run.model.sigma.copy_(terms.sigma)
-            run.average.sigma.lerp_(terms.sigma, 1 - decay)
-        return torch.cat([torch.stack([terms.loss, terms.reconstruction, terms.kl, norm]), terms.unit_kl]).detach()
+    _follow(run, config, terms.sigma)
+    none = torch.zeros_like(norm)
+    return torch.cat([torch.stack([terms.loss, terms.reconstruction, terms.kl, norm, none]), terms.unit_kl]).detach()
+
+
+def _sharpening_step(run: _Run, config: TrainConfig, rows: Tensor, rate: float, dtype: torch.dtype) -> Tensor:
+    """One update of the decoder and one of the critic from rows (B, H, W, C) uint8; returns what _step does, and the critic's
+
+    loss in place of 0. Beside the reconstructions the critic sees half as many pictures from between two of them, turned in
+    latent space so that the variance stays: what is sampled and morphed later must look real as well.
+    """
+    assert run.critic is not None and run.critic_optimizer is not None
+    generator = _noise(config.seed, run.step)
+    x = _batch(rows, config.flip, generator)
+    with torch.autocast(x.device.type, dtype=dtype, enabled=dtype != torch.float32):
+        with torch.no_grad():
+            posterior = run.model.encode(x)
+            z = posterior.sample(generator)
+            half = len(z) // 2
+            angle = (torch.rand(half, 1, generator=generator) * math.pi / 2).to(z.device)
+            between = torch.cos(angle) * z[:half] + torch.sin(angle) * z[half : 2 * half]
+        logits = run.model.decode_logits(torch.cat([z, between])).float()
+        made = torch.sigmoid(logits)
+        judged = judge(
+            run.critic, x, made, generator, pixel=config.pull_pixel, feature=config.pull_feature,
+            adversarial=config.pull_adversarial,
+        )  # fmt: skip
+    run.optimizer.zero_grad(set_to_none=True)
+    made.backward(judged.pull / len(made))
+    norm = torch.nn.utils.clip_grad_norm_(run.model.decoder.parameters(), config.clip)
+    for parameter, gradient in zip(run.critic_parameters, judged.critic_gradients, strict=True):
+        parameter.grad = gradient
+    run.optimizer.param_groups[0]["lr"] = rate
+    run.critic_optimizer.param_groups[0]["lr"] = CRITIC_HASTE * rate
+    run.optimizer.step()  # leaves the encoder alone: it has no gradients
+    run.critic_optimizer.step()
+    terms = negative_elbo(
+        logits.detach()[: len(x)], x, posterior, likelihood=config.model.likelihood,
+        sigma_floor=config.model.sigma_floor, beta=config.beta, free_bits=config.free_bits,
+    )  # fmt: skip
+    _follow(run, config, terms.sigma)
+    first = [terms.loss, terms.reconstruction, terms.kl, norm, judged.critic_loss]
+    return torch.cat([torch.stack(first), terms.unit_kl]).detach()
+
+
+def _batch(rows: Tensor, flip: bool, generator: torch.Generator) -> Tensor:
+    """(B, H, W, C) uint8 -> (B, C, H, W) in [0, 1], half of them mirrored where flip is set."""
+    x = to_tensor(rows, rows.device)
+    if not flip:
+        return x
+    mirrored = torch.rand(len(x), generator=generator) < 0.5
+    return torch.where(mirrored.to(x.device)[:, None, None, None], x.flip(3), x)
+
+
+@torch.no_grad()
+def _follow(run: _Run, config: TrainConfig, sigma: Tensor | None) -> None:
+    """The averaged weights go a little after the ones that learn."""
+    decay = min(config.ema, (1 + run.step) / (10 + run.step))  # young averages follow closely
+    torch._foreach_lerp_(run.averaged, run.parameters, 1 - decay)
+    if sigma is not None:
+        run.model.sigma.copy_(sigma)
+        run.average.sigma.lerp_(sigma, 1 - decay)
