@@ -22,6 +22,7 @@ from vae.images import as_image
 FRAME, MIDDLE, LEVEL, APART = 96, 47.8, 45.1, 24.0
 FOLLOW = 0.79  # eye distances per eye distance that the nose is aside: measured on 300 of the training faces
 MOST_TURN = 0.5  # from here on the eyes' distance says little about the head's size; the training faces are turned less
+ENOUGH = 0.97  # of the frame inside the picture: the rest is a rim, and not worth a word
 BOX_APART, BOX_LEVEL = 0.403, -0.22  # where the finder's box has the eyes of a usual face, in its sides from its centre
 
 SENTENCES = {
@@ -104,9 +105,9 @@ def frame(picture: np.ndarray, size: int, channels: int) -> Framed:
     if how != "eyes":
         middle, half = face.centre + 1j * BOX_LEVEL * face.side, BOX_APART / 2 * face.side
         eyes, turn = np.array([middle - half, middle + half]), 0.0
-    framed, is_whole = _by_eyes(image, eyes, size, channels, turn)
-    notes = (how, *["several"] * (len(faces) > 1), *["border"] * (not is_whole))
-    return Framed(framed, _pairs(eyes), turn, notes)
+    framed, inside = _by_eyes(image, eyes, size, channels, turn)
+    notes = [how, "several" * (len(faces) > 1), "border" * (inside < ENOUGH)]
+    return Framed(framed, _pairs(eyes), turn, tuple(filter(None, notes)))
 
 
 def frame_by_eyes(picture: np.ndarray, eyes: ArrayLike, size: int, channels: int, turn: float = 0.0) -> np.ndarray:
@@ -255,19 +256,18 @@ def _places(size: float, turn: float = 0.0) -> np.ndarray:
     return (middle + APART * np.array([-0.5, 0.5])) * (size / FRAME)
 
 
-def _by_eyes(image: Image.Image, eyes: np.ndarray, size: int, channels: int, turn: float) -> tuple[np.ndarray, bool]:
-    """-> the frame, and whether the picture fills it."""
+def _by_eyes(image: Image.Image, eyes: np.ndarray, size: int, channels: int, turn: float) -> tuple[np.ndarray, float]:
+    """-> the frame, and the share of it that lies inside the picture."""
     places = _places(size, turn)
     scale = complex((eyes[1] - eyes[0]) / (places[1] - places[0]))
     offset = complex(eyes[0] - scale * places[0])
     image = image.convert("L" if channels == 1 else "RGB")
     inside = _sampled(Image.new("L", image.size, 255), scale, offset, size)
-    is_whole = inside.getextrema()[0] == 255
     framed = _sampled(image, scale, offset, size, is_mirrored=True)
-    if not is_whole:  # blurred more and more from the picture's edge on
+    if inside.getextrema()[0] < 255:  # blurred more and more from the picture's edge on
         soft = inside.filter(ImageFilter.GaussianBlur(size / 16))
         framed = Image.composite(framed, framed.filter(ImageFilter.GaussianBlur(size / 24)), ImageChops.add(soft, soft))
-    return np.array(framed).reshape(size, size, channels), is_whole
+    return np.array(framed).reshape(size, size, channels), float(np.mean(inside)) / 255
 
 
 def _sampled(image: Image.Image, scale: complex, offset: complex, size: int, is_mirrored: bool = False) -> Image.Image:
@@ -284,7 +284,7 @@ def _sampled(image: Image.Image, scale: complex, offset: complex, size: int, is_
     image = image.reduce(factor, (*start.tolist(), *end.tolist()))
     scale, offset = scale / factor, (offset - complex(*start)) / factor
     if is_mirrored:
-        before, after = -(-(start - low) // factor), -(-(high - end) // factor)
+        before, after = (np.maximum(0, -(-lack // factor)) for lack in (start - low, high - end))
         pixels = np.asarray(image)
         pads = [(before[1], after[1]), (before[0], after[0]), (0, 0)][: pixels.ndim]
         image, offset = Image.fromarray(np.pad(pixels, pads, mode="symmetric")), offset + complex(*before)
