@@ -93,13 +93,15 @@ def test_the_frame_goes_along_with_a_turned_head():
     np.testing.assert_allclose(right[1] - right[0], PLACES[1] - PLACES[0], atol=0.003)
 
 
-def test_beyond_the_picture_its_surroundings_go_on():
+def test_beyond_the_picture_its_edge_goes_on():
     picture = np.full((80, 80, 3), (10, 200, 90), np.uint8)
     assert (faces.frame_by_eyes(picture, [[2, 3], [60, 70]], 64, 3) == (10, 200, 90)).all()
-    dice = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
-    frame = faces.frame_by_eyes(dice, [[15, 28], [45, 28]], 96, 3).astype(int)  # the frame is 120 pixels of the 60
-    inside, outside = frame[35:65, 35:61], frame[-14:, :]
-    assert outside.std() < 0.5 * inside.std() and abs(outside.mean() - inside.mean()) < 25
+    halves = np.zeros((60, 60, 3), np.uint8)
+    halves[:, :30, 0] = halves[:, 30:, 2] = 200
+    frame = faces.frame_by_eyes(halves, [[15, 28], [45, 28]], 96, 3).astype(int)  # the frame is 120 pixels of the 60
+    assert (frame[:, :25] == (200, 0, 0)).all() and (frame[:, 71:] == (0, 0, 200)).all()
+    sharp, soft = (np.abs(np.diff(rows, axis=1)).max() for rows in (frame[35:60], frame[-8:]))
+    assert soft < 0.3 * sharp
 
 
 @pytest.mark.parametrize(

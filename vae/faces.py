@@ -28,7 +28,7 @@ BOX_APART, BOX_LEVEL = 0.403, -0.22  # where the finder's box has the eyes of a 
 SENTENCES = {
     "eyes": "The face was found; its eyes were brought to where the model has learned them.",
     "several": "Several faces were found; the largest was taken.",
-    "border": "The frame reaches beyond the picture; what is missing was filled in from beside it.",
+    "border": "The frame reaches beyond the picture; what is missing there was filled in from its edge.",
     "profile": "The face is turned far to the side, so it was framed by its outline; the model knows faces from the front.",
     "unsure": "A face was found, but not both of its eyes, so it was framed by its outline.",
     "none": "No face was found, so the middle of the picture was taken.",
@@ -114,7 +114,7 @@ def frame_by_eyes(picture: np.ndarray, eyes: ArrayLike, size: int, channels: int
     """(H, W, C), (2, 2) x and y of both eyes in its pixels -> (size, size, channels): turned, scaled and cut by them.
 
     The left eye comes to (35.8, 45.1) / 96 of the frame, the right one to (59.8, 45.1) / 96, both moved aside with the head's
-    turn, as Face.turn measures it. What lies beyond the picture is its mirror image, blurred. Raises BadInput if the eyes lie
+    turn, as Face.turn measures it. Beyond the picture its edge goes on, blurred. Raises BadInput if the eyes lie
     outside the picture or closer together than two pixels.
     """
     image = as_image(picture)
@@ -262,16 +262,17 @@ def _by_eyes(image: Image.Image, eyes: np.ndarray, size: int, channels: int, tur
     scale = complex((eyes[1] - eyes[0]) / (places[1] - places[0]))
     offset = complex(eyes[0] - scale * places[0])
     image = image.convert("L" if channels == 1 else "RGB")
-    inside = _sampled(Image.new("L", image.size, 255), scale, offset, size)
-    framed = _sampled(image, scale, offset, size, is_mirrored=True)
-    if inside.getextrema()[0] < 255:  # blurred more and more from the picture's edge on
-        soft = inside.filter(ImageFilter.GaussianBlur(size / 16))
-        framed = Image.composite(framed, framed.filter(ImageFilter.GaussianBlur(size / 24)), ImageChops.add(soft, soft))
-    return np.array(framed).reshape(size, size, channels), float(np.mean(inside)) / 255
+    mask = _sampled(Image.new("L", image.size, 255), scale, offset, size)
+    framed = _sampled(image, scale, offset, size, is_continued=True)
+    inside = float(np.asarray(mask).mean()) / 255
+    if inside < 1:  # blurred more and more from the picture's edge on
+        soft = mask.filter(ImageFilter.GaussianBlur(size / 16))
+        framed = Image.composite(framed, framed.filter(ImageFilter.GaussianBlur(size / 16)), ImageChops.add(soft, soft))
+    return np.array(framed).reshape(size, size, channels), inside
 
 
-def _sampled(image: Image.Image, scale: complex, offset: complex, size: int, is_mirrored: bool = False) -> Image.Image:
-    """The square whose pixel z shows the picture's scale * z + offset; beyond the picture its mirror image, or black.
+def _sampled(image: Image.Image, scale: complex, offset: complex, size: int, is_continued: bool = False) -> Image.Image:
+    """The square whose pixel z shows the picture's scale * z + offset; beyond the picture its edge goes on, or all is black.
 
     Where it becomes smaller every pixel counts: they are averaged in whole steps first, and what is left 2 x 2.
     """
@@ -283,14 +284,14 @@ def _sampled(image: Image.Image, scale: complex, offset: complex, size: int, is_
     end = np.clip(high, start + 1, image.size)
     image = image.reduce(factor, (*start.tolist(), *end.tolist()))
     scale, offset = scale / factor, (offset - complex(*start)) / factor
-    if is_mirrored:
+    if is_continued:
         before, after = (np.maximum(0, -(-lack // factor)) for lack in (start - low, high - end))
         pixels = np.asarray(image)
         pads = [(before[1], after[1]), (before[0], after[0]), (0, 0)][: pixels.ndim]
-        image, offset = Image.fromarray(np.pad(pixels, pads, mode="symmetric")), offset + complex(*before)
+        image, offset = Image.fromarray(np.pad(pixels, pads, mode="edge")), offset + complex(*before)
     scale = scale / 2
     matrix = (scale.real, -scale.imag, offset.real, scale.imag, scale.real, offset.imag)
-    how = Image.Resampling.BICUBIC if is_mirrored else Image.Resampling.BILINEAR  # the finder needs no more
+    how = Image.Resampling.BICUBIC if is_continued else Image.Resampling.BILINEAR  # the finder needs no more
     return image.transform((2 * size, 2 * size), Image.Transform.AFFINE, matrix, how).reduce(2)
 
 
