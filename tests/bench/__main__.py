@@ -1,4 +1,4 @@
-"""python -m tests.bench [train|startup|decode|drag|memory|marks ...]: all of them, or those that are named."""
+"""python -m tests.bench [train|startup|decode|drag|memory|marks|faces ...]: all of them, or those that are named."""
 
 import argparse
 import importlib
@@ -15,6 +15,7 @@ BENCHES = {
     "drag": "page:drag",
     "memory": "page:memory",
     "marks": "marks:run",
+    "faces": "faces:run",
 }
 
 
@@ -25,7 +26,7 @@ def main() -> None:
         "--data",
         type=Path,
         default=Path(os.environ.get("VAE_DATA", "~/data")).expanduser(),
-        help="folder with torchvision/ and avatars.zip (default: $VAE_DATA, else ~/data)",
+        help="folder with torchvision/, avatars.zip and faces.zip (default: $VAE_DATA, else ~/data)",
     )
     parser.add_argument(
         "--checkpoint", action="append", help="marks, decode: a name, folder or hub id; may be repeated"

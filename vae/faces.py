@@ -1,0 +1,299 @@
+"""Finds the face in a photograph and frames it as the faces that a model was trained on: eyes level, and in their places.
+
+The finder is BlazeFace's short-range model (Bazarevsky et al. 2019, "BlazeFace: Sub-millisecond Neural Face Detection on Mobile
+GPUs"); tools/facefinder makes its file. A picture is uint8 (H, W, C). Inside, a point is a complex number, x + iy in pixels from
+the picture's top left corner, so that a turn with a change of size is one product. "Left" is left in the picture.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image, ImageChops, ImageFilter
+
+from vae import framing
+from vae.errors import BadInput
+from vae.images import as_image
+
+# The training faces have their eyes on this line of a frame of 96 x 96, so far apart; their middle follows the head's turn.
+FRAME, MIDDLE, LEVEL, APART = 96, 47.8, 45.1, 24.0
+FOLLOW = 0.79  # eye distances per eye distance that the nose is aside: measured on 300 of the training faces
+MOST_TURN = 0.5  # from here on the eyes' distance says little about the head's size; the training faces are turned less
+ENOUGH = 0.97  # of the frame inside the picture: the rest is a rim, and not worth a word
+BOX_APART, BOX_LEVEL = 0.403, -0.22  # where the finder's box has the eyes of a usual face, in its sides from its centre
+
+SENTENCES = {
+    "eyes": "The face was found; its eyes were brought to where the model has learned them.",
+    "several": "Several faces were found; the largest was taken.",
+    "border": "The frame reaches beyond the picture; what is missing there was filled in from its edge.",
+    "profile": "The face is turned far to the side, so it was framed by its outline; the model knows faces from the front.",
+    "unsure": "A face was found, but not both of its eyes, so it was framed by its outline.",
+    "none": "No face was found, so the middle of the picture was taken.",
+    "absent": "Nothing looks for faces here until onnxruntime is installed, so the middle of the picture was taken.",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """A find: its score in (0, 1) and five points: the box's top left and bottom right, left eye, right eye, nose."""
+
+    score: float
+    points: np.ndarray  # (5,) complex
+
+    @property
+    def eyes(self) -> np.ndarray:
+        """(2, 2): x and y of the left eye, then of the right one."""
+        return _pairs(self.points[2:4])
+
+    @property
+    def centre(self) -> complex:
+        return complex(self.points[:2].mean())
+
+    @property
+    def side(self) -> float:
+        """The box's; it is a square, which may stand on a corner."""
+        return float(abs(self.points[1] - self.points[0])) / 2**0.5
+
+    @property
+    def axis(self) -> complex:
+        """From the left eye to the right one."""
+        return complex(self.points[3] - self.points[2]) or 1e-9
+
+    @property
+    def turn(self) -> float:
+        """How far the nose is right of the eyes' middle, in eye distances."""
+        return float(((self.points[4] - self.points[2:4].mean()) / self.axis).real)
+
+
+@dataclass(frozen=True, eq=False)
+class Framed:
+    """A framed picture, and how that went: `notes` are keys of SENTENCES, the first tells what the frame went by.
+
+    Where no face was found, `eyes` are the places in the given picture where the frame would have them.
+    """
+
+    picture: np.ndarray  # (size, size, channels) uint8
+    eyes: np.ndarray  # (2, 2): x, y in the given picture, left one first
+    turn: float
+    notes: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        return " ".join(SENTENCES[note] for note in self.notes)
+
+
+def frame(picture: np.ndarray, size: int, channels: int) -> Framed:
+    """(H, W, C) -> (size, size, channels), framed by the eyes; else by the face's box; else the middle square.
+
+    The same picture gives the same frame. Raises BadInput only for what is no picture.
+    """
+    image = as_image(picture)
+    try:
+        faces = find(picture)
+        fallback = "none"
+    except ImportError:
+        faces, fallback = [], "absent"
+    if not faces:
+        side = min(image.size)
+        corner = complex(image.width - side, image.height - side) / 2
+        return Framed(framing.square(picture, size, channels), _pairs(_places(side) + corner), 0.0, (fallback,))
+    face = faces[0]
+    eyes, turn, how = face.points[2:4], face.turn, _trust(face, image)
+    if how != "eyes":
+        middle, half = face.centre + 1j * BOX_LEVEL * face.side, BOX_APART / 2 * face.side
+        eyes, turn = np.array([middle - half, middle + half]), 0.0
+    framed, inside = _by_eyes(image, eyes, size, channels, turn)
+    notes = [how, "several" * (len(faces) > 1), "border" * (inside < ENOUGH)]
+    return Framed(framed, _pairs(eyes), turn, tuple(filter(None, notes)))
+
+
+def frame_by_eyes(picture: np.ndarray, eyes: ArrayLike, size: int, channels: int, turn: float = 0.0) -> np.ndarray:
+    """(H, W, C), (2, 2) x and y of both eyes in its pixels -> (size, size, channels): turned, scaled and cut by them.
+
+    The left eye comes to (35.8, 45.1) / 96 of the frame, the right one to (59.8, 45.1) / 96, both moved aside with the head's
+    turn, as Face.turn measures it. Beyond the picture its edge goes on, blurred. Raises BadInput if the eyes lie
+    outside the picture or closer together than two pixels.
+    """
+    image = as_image(picture)
+    try:
+        points = np.asarray(eyes, float)
+    except (TypeError, ValueError):
+        points = np.empty(0)
+    if points.shape != (2, 2) or not ((points >= 0) & (points <= image.size)).all() or not np.isfinite(turn):
+        raise BadInput(f"Two eyes are needed, each as x, y inside the picture of {image.width} x {image.height}.")
+    left, right = sorted(points @ [1, 1j], key=lambda point: point.real)
+    if abs(right - left) < 2:
+        raise BadInput("The eyes lie on one another: they need to be at least two pixels apart.")
+    return _by_eyes(image, np.array([left, right]), size, channels, turn)[0]
+
+
+def find(picture: np.ndarray) -> list[Face]:
+    """(H, W, C) -> the faces, largest first, the first one told precisely; an empty list if there is none.
+
+    The whole picture is looked at first and its parts only when that shows no face, so small faces beside a large one are
+    not told. Raises ImportError without onnxruntime.
+    """
+    image = as_image(picture).convert("RGB")
+    for squares in _squares(*image.size):
+        scores, points = (np.concatenate(found) for found in zip(*(_look(image, *s) for s in squares), strict=True))
+        faces = sorted(_merged(scores, points), key=lambda face: -face.side * face.score)
+        for index, face in enumerate(faces):
+            if (precise := _precise(image, face)) is not None:
+                others = [face for face in faces[index + 1 :] if abs(face.centre - precise.centre) > precise.side / 2]
+                return [precise, *others]
+    return []
+
+
+def _squares(width: int, height: int) -> Iterator[list[tuple[complex, float]]]:
+    """-> centres and sides of the squares to look at: the whole, with a margin, in halves, in quarters of the longer side."""
+    middle, longer = complex(width, height) / 2, max(width, height)
+    yield [(middle, longer)]
+    yield [(middle, 1.6 * longer)]
+    for side in (longer / 2, longer / 4):
+        if side >= SIDE / 2:
+            columns, rows = (_steps(length, side) for length in (width, height))
+            yield [(complex(x, y), side) for y in rows for x in columns]
+
+
+def _steps(length: float, side: float) -> np.ndarray:
+    """Centres of intervals of that side that cover the length and overlap by half or more; one in the middle if it is enough."""
+    count = max(1, int(np.ceil(2 * length / side)) - 1)
+    return length / 2 + np.linspace(-0.5, 0.5, count) * (length - side) if count > 1 else np.array([length / 2])
+
+
+def _precise(image: Image.Image, face: Face) -> Face | None:
+    """The face as closer looks see it, turned upright; None if they do not, or hardly, see it."""
+    for zooms in ((2.0,), (1.7, 2.0, 2.4)):  # the mean of three takes a tenth off the error
+        seen = [_merged(*_look(image, face.centre, zoom * face.side, face.axis)) for zoom in zooms]
+        near = [min(faces, key=lambda other: abs(other.centre - face.centre)) for faces in seen if faces]
+        near = [other for other in near if abs(other.centre - face.centre) < face.side / 2]
+        score = sum(other.score for other in near) / len(zooms)
+        if score < SURE:
+            return None
+        face = Face(score, np.mean([other.points for other in near], axis=0))
+    points = face.points.copy()
+    points[2:4] = points[2:4].mean() + (points[2:4] - points[2:4].mean()) / WIDER
+    return Face(face.score, points)
+
+
+def _trust(face: Face, image: Image.Image) -> str:
+    """-> what to frame by, as SENTENCES names it."""
+    if abs(face.turn) > MOST_TURN:
+        return "profile"
+    is_inside = (face.eyes >= 0).all() and (face.eyes <= image.size).all()
+    return "eyes" if is_inside and 0.5 < abs(face.axis) / (BOX_APART * face.side) < 1.6 else "unsure"
+
+
+# The finder
+
+FINDER = Path(__file__).parents[1] / "assets" / "blazeface.onnx"
+SIDE = 128  # pixels of the square that it sees
+LEAST_SCORE = 0.5  # at a first look
+SURE = 0.65  # at closer ones
+WIDER = 1.036  # its eyes stand so much farther apart than the training faces' landmarks
+
+
+@cache
+def _session():
+    import onnxruntime  # here, because it would slow down the page's start
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # a look takes few milliseconds: threads would cost more than they bring
+    return onnxruntime.InferenceSession(FINDER, options, providers=["CPUExecutionProvider"])
+
+
+def _look(image: Image.Image, centre: complex, side: float, turn: complex = 1) -> tuple[np.ndarray, np.ndarray]:
+    """What the finder sees in a square of the picture, turned by the angle of `turn` -> (K,) scores, (K, 5) points."""
+    scale = side / SIDE * turn / abs(turn)
+    offset = centre - scale * (SIDE / 2) * (1 + 1j)
+    view = np.asarray(_sampled(image, scale, offset, SIDE), np.float32) / 127.5 - 1
+    boxes, scores = (out[0].astype(float) for out in _session().run(["boxes", "scores"], {"image": view[None]}))
+    scores = 1 / (1 + np.exp(-np.clip(scores[:, 0], -80, 80)))
+    is_face = scores >= LEAST_SCORE
+    pairs = boxes[is_face, 0::2] + 1j * boxes[is_face, 1::2]  # (K, 8): centre, size, eyes, nose, mouth, ears
+    half = pairs[:, 1:2] / 2
+    points = np.concatenate([pairs[:, :1] - half, pairs[:, :1] + half, pairs[:, 2:5]], axis=1)
+    return scores[is_face], scale * (_anchors()[is_face, None] + points) + offset
+
+
+@cache
+def _anchors() -> np.ndarray:
+    """(896,): the point that each of the finder's rows is told from; two on each cell of 8 pixels, six on each of 16."""
+    cells = [(np.arange(count) + 0.5) * (SIDE / count) for count in (16, 8)]
+    return np.concatenate([np.repeat(at + 1j * at[:, None], each) for at, each in zip(cells, (2, 6), strict=True)])
+
+
+def _merged(scores: np.ndarray, points: np.ndarray) -> list[Face]:
+    """(K,), (K, 5) -> faces: finds that overlap become their mean, weighted by score (the paper's "blending")."""
+    found, rest = [], np.argsort(-scores, kind="stable")
+    while len(rest):
+        same = _overlap(points[rest[0]], points[rest]) > 0.3
+        same[0] = True
+        group, rest = rest[same], rest[~same]
+        found.append(Face(float(scores[group[0]]), np.average(points[group], axis=0, weights=scores[group])))
+    return found
+
+
+def _overlap(one: np.ndarray, many: np.ndarray) -> np.ndarray:
+    """(5,), (K, 5) -> (K,): the area that two boxes share over the area that they cover, taken as upright squares."""
+    boxes = np.vstack([one, many])
+    centres, sides = boxes[:, :2].mean(axis=1), abs(boxes[:, 1] - boxes[:, 0]) / 2**0.5
+    apart = centres[1:] - centres[0]
+    least = np.minimum(sides[1:], sides[0])
+    across, down = (np.clip((sides[1:] + sides[0]) / 2 - abs(way), 0, least) for way in (apart.real, apart.imag))
+    return across * down / np.maximum(sides[1:] ** 2 + sides[0] ** 2 - across * down, 1e-9)
+
+
+# Cutting
+
+
+def _places(size: float, turn: float = 0.0) -> np.ndarray:
+    """(2,): the left and the right eye's place in a frame of that size."""
+    middle = MIDDLE + APART * FOLLOW * np.clip(turn, -MOST_TURN, MOST_TURN) + 1j * LEVEL
+    return (middle + APART * np.array([-0.5, 0.5])) * (size / FRAME)
+
+
+def _by_eyes(image: Image.Image, eyes: np.ndarray, size: int, channels: int, turn: float) -> tuple[np.ndarray, float]:
+    """-> the frame, and the share of it that lies inside the picture."""
+    places = _places(size, turn)
+    scale = complex((eyes[1] - eyes[0]) / (places[1] - places[0]))
+    offset = complex(eyes[0] - scale * places[0])
+    image = image.convert("L" if channels == 1 else "RGB")
+    mask = _sampled(Image.new("L", image.size, 255), scale, offset, size)
+    framed = _sampled(image, scale, offset, size, is_continued=True)
+    inside = float(np.asarray(mask).mean()) / 255
+    if inside < 1:  # blurred more and more from the picture's edge on
+        soft = mask.filter(ImageFilter.GaussianBlur(size / 16))
+        framed = Image.composite(framed, framed.filter(ImageFilter.GaussianBlur(size / 16)), ImageChops.add(soft, soft))
+    return np.array(framed).reshape(size, size, channels), inside
+
+
+def _sampled(image: Image.Image, scale: complex, offset: complex, size: int, is_continued: bool = False) -> Image.Image:
+    """The square whose pixel z shows the picture's scale * z + offset; beyond the picture its edge goes on, or all is black.
+
+    Where it becomes smaller every pixel counts: they are averaged in whole steps first, and what is left 2 x 2.
+    """
+    factor = max(1, int(abs(scale)))
+    corners = offset + scale * size * np.array([0, 1, 1j, 1 + 1j])
+    low, high = (np.array([edge(corners.real), edge(corners.imag)]) for edge in (np.min, np.max))
+    low, high = np.floor(low).astype(int) - 3 * factor, np.ceil(high).astype(int) + 3 * factor
+    start = np.clip(low, 0, np.array(image.size) - 1)
+    end = np.clip(high, start + 1, image.size)
+    image = image.reduce(factor, (*start.tolist(), *end.tolist()))
+    scale, offset = scale / factor, (offset - complex(*start)) / factor
+    if is_continued:
+        before, after = (np.maximum(0, -(-lack // factor)) for lack in (start - low, high - end))
+        pixels = np.asarray(image)
+        pads = [(before[1], after[1]), (before[0], after[0]), (0, 0)][: pixels.ndim]
+        image, offset = Image.fromarray(np.pad(pixels, pads, mode="edge")), offset + complex(*before)
+    scale = scale / 2
+    matrix = (scale.real, -scale.imag, offset.real, scale.imag, scale.real, offset.imag)
+    how = Image.Resampling.BICUBIC if is_continued else Image.Resampling.BILINEAR  # the finder needs no more
+    return image.transform((2 * size, 2 * size), Image.Transform.AFFINE, matrix, how).reduce(2)
+
+
+def _pairs(points: np.ndarray) -> np.ndarray:
+    return np.stack([points.real, points.imag], axis=-1)
