@@ -159,12 +159,12 @@ def test_an_unknown_framing_is_refused_by_name():
 def test_square_cuts_the_middle_out():
     picture = np.zeros((40, 100, 3), np.uint8)
     picture[:, 30:70] = (200, 100, 0)
-    assert (framing.square(picture, 40, 3) == (200, 100, 0)).all()
-    assert np.abs(framing.square(picture, 8, 3)[2:6, 2:6].astype(int) - (200, 100, 0)).max() <= 2
-    grey = framing.square(picture, 40, 1)
+    assert (images.square(picture, 40, 3) == (200, 100, 0)).all()
+    assert np.abs(images.square(picture, 8, 3)[2:6, 2:6].astype(int) - (200, 100, 0)).max() <= 2
+    grey = images.square(picture, 40, 1)
     assert grey.shape == (40, 40, 1) and abs(int(grey[0, 0, 0]) - (0.299 * 200 + 0.587 * 100)) < 1  # Rec. 601
-    assert framing.square(grey, 40, 3).shape == (40, 40, 3)
-    assert framing.square(grey, 40, 1).flags.writeable and images.load(images.encode(grey)).flags.writeable
+    assert images.square(grey, 40, 3).shape == (40, 40, 3)
+    assert images.square(grey, 40, 1).flags.writeable and images.load(images.encode(grey)).flags.writeable
 
 
 @given(st.integers(1, 13), st.integers(1, 5), st.integers(0, 3), st.sampled_from([1, 3]))
@@ -179,7 +179,7 @@ def test_a_grid_holds_every_picture_in_order(count, columns, gap, channels):
 
 
 def test_encoded_pictures_read_back():
-    picture = framing.square(np.repeat(SOME[3], 3, axis=2), 28, 3)
+    picture = images.square(np.repeat(SOME[3], 3, axis=2), 28, 3)
     np.testing.assert_array_equal(images.load(images.encode(picture)), picture)
     np.testing.assert_array_equal(images.load(images.encode(picture, scale=3)), enlarged(picture, 3))
     head, data = images.data_url(picture).split(",")

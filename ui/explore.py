@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 
 import gradio as gr
+import numpy as np
 from gradio.utils import get_upload_folder
 
 from ui import shelf
@@ -15,7 +16,7 @@ from ui.edge import answered, spoken
 from ui.shelf import Page
 from ui.theme import COMPONENTS
 from ui.words import say, section
-from vae import images
+from vae import faces, images
 from vae.atlas import Knob
 from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
@@ -25,6 +26,7 @@ LABELS = section("knobs")  # for knobs whose name in the data is not what people
 FIRST = ("smile", "glasses", "beard", "hat", "long_hair", "hair_lightness", "skin_lightness", "roll")
 DIRECTIONS = 12  # shown of those that the model found by itself
 AT_ONCE = 32  # latents in one call
+PHOTO_SIDE = 640  # pixels of the photograph that a visitor sets the eyes on
 SURPRISE_TEMPERATURE = 0.8  # a little less adventurous than the data: fewer oddities, still all kinds
 BOARD = (
     '<div class="lp-explore"><section class="lp-card pic"><img src="{picture}" alt="{label}">'
@@ -97,22 +99,53 @@ def surprise(asked: dict) -> dict:
 
 @answered
 def encode(asked: dict) -> dict:
-    """{"model", and one of "example": number, "path": of an upload, "drawing": URL} -> {"z": [D], "seen": URL, "note": text}
+    """{"model", and one of "example": number, "path": of an upload, "drawing": URL, "photo": URL with "eyes" and "turn"}
 
-    seen is the picture in the model's form; note is empty unless the model never saw the like. An upload is deleted.
+    -> {"z": [D], "seen": URL, "note": text}. seen is the picture in the model's form; note is empty unless there is something
+    to say. For a model of portraits also {"photo": URL, "eyes": [2][x, y], "turn"}: the upload made small, and where its eyes
+    are, in shares of its sides, to be sent back with better ones. An upload is deleted.
     """
     model = shelf.get(asked.get("model"))
+    given, notes, more = None, [], {}
     if "example" in asked:
-        picture, is_known = _example(asked["example"], model), True
+        picture = _example(asked["example"], model)
     elif "drawing" in asked:
-        picture, is_known = model.prepare(images.from_data_url(asked["drawing"])), True
+        picture = model.prepare(images.from_data_url(asked["drawing"]))
+    elif "photo" in asked:
+        given = images.from_data_url(asked["photo"])
+        sides = (given.shape[1], given.shape[0])
+        eyes, turn = _eyes(asked.get("eyes"), asked.get("turn"))
+        config = model.model.config
+        picture = faces.frame_by_eyes(given, eyes * sides, config.size, config.channels, turn)
     elif "path" in asked:
-        picture = model.prepare(_upload(asked["path"]))
-        is_known = model.is_familiar(picture)
+        given = _upload(asked["path"])
+        if model.recipe["framing"] == "portrait":
+            framed = faces.frame(given, model.model.config.size, model.model.config.channels)
+            picture, notes = framed.picture, [say(f"explore.face_{note}") for note in framed.notes if note != "eyes"]
+            eyes = np.clip(framed.eyes / (given.shape[1], given.shape[0]), 0, 1).round(4).tolist()
+            more = {
+                "photo": images.data_url(images.shrunk(given, PHOTO_SIDE)),
+                "eyes": eyes,
+                "turn": round(framed.turn, 3),
+            }
+        else:
+            picture = model.prepare(given)
     else:
         raise BadInput(say("explore.bad_source"))
+    if given is not None and not model.is_familiar(picture):
+        notes.append(say("explore.unfamiliar"))
     z = model.encode(picture[None])[0].tolist()
-    return {"z": _short(z), "seen": images.data_url(picture), "note": "" if is_known else say("explore.unfamiliar")}
+    return {"z": _short(z), "seen": images.data_url(picture), "note": " ".join(notes), **more}
+
+
+def _eyes(eyes: object, turn: object) -> tuple[np.ndarray, float]:
+    try:
+        points, turn = np.array(eyes, dtype=float), float(turn)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        points = np.empty(0)
+    if points.shape != (2, 2) or not (np.abs(points - 0.5) <= 0.5).all() or not abs(turn) <= 1:
+        raise BadInput(say("explore.bad_eyes"))
+    return points, turn
 
 
 def _latent(z: object, model: Checkpoint) -> list[float]:

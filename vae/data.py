@@ -16,7 +16,8 @@ import numpy as np
 
 from vae import images
 from vae.errors import BadInput
-from vae.framing import fit, square
+from vae.framing import fit
+from vae.images import square
 
 EMBEDDED = Path(__file__).parents[1] / "assets" / "digits-10k.npz"
 TORCHVISION = {"digits": "MNIST", "fashion": "FashionMNIST"}
@@ -61,6 +62,9 @@ def load(
     elif name == "digits-small":
         whole = _split(_embedded(), part)
     else:
+        framing = (
+            "square" if framing == "portrait" else framing
+        )  # a set of portraits is framed already, an upload is not
         whole = _split(from_files(_locate(name, root), size=size, channels=channels, framing=framing), part)
     if whole.images.shape[1:] != (size, size, channels):
         fitted = np.stack([square(picture, size, channels) for picture in whole.images])

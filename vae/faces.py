@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image, ImageChops, ImageFilter
 
-from vae import framing
 from vae.errors import BadInput
-from vae.images import as_image
+from vae.images import as_image, square
 
 # The training faces have their eyes on this line of a frame of 96 x 96, so far apart; their middle follows the head's turn.
 FRAME, MIDDLE, LEVEL, APART = 96, 47.8, 45.1, 24.0
@@ -25,14 +24,14 @@ MOST_TURN = 0.5  # from here on the eyes' distance says little about the head's 
 ENOUGH = 0.97  # of the frame inside the picture: the rest is a rim, and not worth a word
 BOX_APART, BOX_LEVEL = 0.403, -0.22  # where the finder's box has the eyes of a usual face, in its sides from its centre
 
-SENTENCES = {
-    "eyes": "The face was found; its eyes were brought to where the model has learned them.",
-    "several": "Several faces were found; the largest was taken.",
-    "border": "The frame reaches beyond the picture; what is missing there was filled in from its edge.",
-    "profile": "The face is turned far to the side, so it was framed by its outline; the model knows faces from the front.",
-    "unsure": "A face was found, but not both of its eyes, so it was framed by its outline.",
-    "none": "No face was found, so the middle of the picture was taken.",
-    "absent": "Nothing looks for faces here until onnxruntime is installed, so the middle of the picture was taken.",
+NOTES = {
+    "eyes": "the face was found and framed by its eyes",
+    "profile": "turned far to the side, so framed by its outline",
+    "unsure": "a face, but not both of its eyes, so framed by its outline",
+    "none": "no face was found: the middle of the picture",
+    "absent": "nothing looks for faces until onnxruntime is installed: the middle of the picture",
+    "several": "several faces were found, and the largest was taken",
+    "border": "the frame reaches beyond the picture",
 }
 
 
@@ -70,7 +69,7 @@ class Face:
 
 @dataclass(frozen=True, eq=False)
 class Framed:
-    """A framed picture, and how that went: `notes` are keys of SENTENCES, the first tells what the frame went by.
+    """A framed picture, and how that went: `notes` are keys of NOTES, the first tells what the frame went by.
 
     Where no face was found, `eyes` are the places in the given picture where the frame would have them.
     """
@@ -79,10 +78,6 @@ class Framed:
     eyes: np.ndarray  # (2, 2): x, y in the given picture, left one first
     turn: float
     notes: tuple[str, ...]
-
-    @property
-    def sentence(self) -> str:
-        return " ".join(SENTENCES[note] for note in self.notes)
 
 
 def frame(picture: np.ndarray, size: int, channels: int) -> Framed:
@@ -99,7 +94,7 @@ def frame(picture: np.ndarray, size: int, channels: int) -> Framed:
     if not faces:
         side = min(image.size)
         corner = complex(image.width - side, image.height - side) / 2
-        return Framed(framing.square(picture, size, channels), _pairs(_places(side) + corner), 0.0, (fallback,))
+        return Framed(square(picture, size, channels), _pairs(_places(side) + corner), 0.0, (fallback,))
     face = faces[0]
     eyes, turn, how = face.points[2:4], face.turn, _trust(face, image)
     if how != "eyes":
@@ -180,7 +175,7 @@ def _precise(image: Image.Image, face: Face) -> Face | None:
 
 
 def _trust(face: Face, image: Image.Image) -> str:
-    """-> what to frame by, as SENTENCES names it."""
+    """-> what to frame by, as NOTES names it."""
     if abs(face.turn) > MOST_TURN:
         return "profile"
     is_inside = (face.eyes >= 0).all() and (face.eyes <= image.size).all()

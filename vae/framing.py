@@ -1,4 +1,4 @@
-"""From any picture to the form that a model was trained on: a centred square, MNIST's digits, Fashion-MNIST's garments.
+"""From any picture to the form that a model was trained on: a square, a portrait, MNIST's digits, Fashion-MNIST's garments.
 
 A picture is uint8 of shape (H, W, C), C = 1 (grey) or 3 (RGB). The recipe of a model names its framing.
 """
@@ -9,19 +9,9 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
+from vae import faces
 from vae.errors import BadInput
-from vae.images import as_image
-
-
-def square(picture: np.ndarray, size: int, channels: int) -> np.ndarray:
-    """(H, W, C) -> (size, size, channels): the largest centred square, resized; grey is Rec. 601 luma."""
-    image = as_image(picture).convert("L" if channels == 1 else "RGB")
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    if image.size != (size, size):
-        box = (left, top, left + side, top + side)
-        image = image.resize((size, size), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
-    return np.array(image).reshape(size, size, channels)
+from vae.images import as_image, square
 
 
 def centred_shape(picture: np.ndarray, size: int = 28, box: int = 20, by_mass: bool = True) -> np.ndarray:
@@ -174,8 +164,13 @@ def _framed(picture: np.ndarray, size: int, channels: int, box: int, by_mass: bo
     return np.repeat(shape, channels, axis=2)
 
 
+def _portrait(picture: np.ndarray, size: int, channels: int) -> np.ndarray:
+    return faces.frame(picture, size, channels).picture
+
+
 FRAMINGS: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
     "square": square,
+    "portrait": _portrait,
     "digit": partial(_framed, box=20, by_mass=True),
     "garment": partial(_framed, box=28, by_mass=False),
 }

@@ -115,6 +115,24 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return turned
 
 
+def square(picture: np.ndarray, size: int, channels: int) -> np.ndarray:
+    """(H, W, C) -> (size, size, channels): the largest centred square, resized; grey is Rec. 601 luma."""
+    image = as_image(picture).convert("L" if channels == 1 else "RGB")
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    if image.size != (size, size):
+        box = (left, top, left + side, top + side)
+        image = image.resize((size, size), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
+    return np.array(image).reshape(size, size, channels)
+
+
+def shrunk(picture: np.ndarray, side: int) -> np.ndarray:
+    """(H, W, C) -> the same, its longer side at most so many pixels."""
+    image = as_image(picture)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return np.array(image).reshape(image.height, image.width, -1)
+
+
 # ---- pictures out ----
 
 

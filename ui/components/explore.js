@@ -1,9 +1,11 @@
 // The Explore tab: picture, buttons, starting points, knobs and strip put together. The page around it gives a backend:
 //   decode(z) -> URL of a picture; pictures(zs) -> URLs; surprise(seed) -> latent;
-//   encode({example: i} | {file: File} | {drawing: data URL}) -> {z, seen: URL, note: sentence or ""}
+//   encode({example: i} | {file: File} | {drawing: data URL} | {photo, eyes, turn}) -> {z, seen: URL, note: sentence or ""},
+//   of portraits also photo: URL, eyes: [[x, y], [x, y]] in shares of its sides, and turn: what {photo, eyes, turn} asks again
 // each as a promise that fails with an Error whose message a visitor may read (and isFinal, where trying again is no use).
 import { fill, make } from "./dom.js";
 import { Board } from "./draw.js";
+import { Eyes } from "./eyes.js";
 import { Knobs } from "./knobs.js";
 import { Latent, whole } from "./latent.js";
 import { Live } from "./live.js";
@@ -51,6 +53,8 @@ export class Explore {
     this.root.dataset.model = view.model;
     this.size.textContent = fill(this.words.made_from, { latent: view.start.length });
     this.drawButton.hidden = !view.is_grey;
+    this.eyes.load({});
+    this.eyesButton.hidden = true;
     this.startBox.replaceChildren(...view.examples.map((url, example) =>
       make("button", {
         class: "start", type: "button", "aria-label": fill(this.words.example, { number: example + 1 }),
@@ -84,6 +88,9 @@ export class Explore {
     });
     this.board = new Board(words, drawing => this.#start({ drawing }));
     this.drawButton = button("draw", () => this.board.open());
+    this.eyes = new Eyes(words, photo => this.#start(photo));
+    this.eyesButton = button("eyes", () => this.eyes.open());
+    this.eyesButton.hidden = true;
     this.startBox = make("div", { class: "examples" });
     this.knobBox = make("div");
     this.stripBox = make("div", { class: "lp-card strips" });
@@ -102,7 +109,7 @@ export class Explore {
       this.note);
     const starts = make("div", { class: "starts" },
       make("span", {}, words.start_from), this.startBox,
-      button("upload", () => this.file.click()), this.drawButton, this.file);
+      button("upload", () => this.file.click()), this.eyesButton, this.drawButton, this.file);
     const how = make("details", { class: "lp-card how" },
       make("summary", {}, words.how), make("p", {}, words.how_says), make("p", { class: "formula" }, words.how_formula),
       make("pre", { tabindex: 0 }, make("code", {}, words.how_code)));
@@ -112,7 +119,7 @@ export class Explore {
       make("section", { class: "turn" },
         starts, make("p", { class: "promise" }, words.promise),
         make("div", { class: "lp-card" }, make("h2", {}, words.knobs), this.knobBox)),
-      this.board.element);
+      this.board.element, this.eyes.element);
     this.root.addEventListener("dragover", event => event.preventDefault());
     this.root.addEventListener("drop", event => {
       event.preventDefault();
@@ -142,9 +149,11 @@ export class Explore {
     const { view } = this;
     const waiting = setTimeout(() => this.say(this.words.wait), 600);
     try {
-      const { z, note, seen } = await coming;
+      const { z, note, seen, ...portrait } = await coming;
       if (view !== this.view) return; // another model has been opened meanwhile
       this.latent.jump(z);
+      if (portrait.photo) this.eyes.load(portrait);
+      this.eyesButton.hidden = !this.eyes.photo;
       this.say(note, { seen: note ? seen : "" });
     } catch (error) {
       if (view === this.view) this.say(error.message, { isError: true });

@@ -1,0 +1,192 @@
+"""The critic against definitions written out, and a decoder that learns from it what pixels cannot teach."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+
+from vae import critic as critics
+from vae.critic import Critic, augment, judge
+from vae.errors import BadInput
+from vae.model import VAEConfig
+from vae.training import TrainConfig, train
+
+PULLS = {"pixel": 0.3, "feature": 1.0, "adversarial": 0.5}
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def critic() -> Critic:
+    torch.manual_seed(0)
+    return Critic(3, 4, (8, 16)).train()
+
+
+def test_the_critic_is_one_lipschitz_in_every_layer(critic):
+    for _ in range(30):  # power iterations
+        critic(torch.rand(2, 3, 16, 16, generator=generator()))
+    for name, module in critic.named_modules():
+        if isinstance(module, torch.nn.Conv2d):
+            assert float(torch.linalg.matrix_norm(module.weight.detach().flatten(1), ord=2)) == pytest.approx(
+                1, abs=0.05
+            ), name
+
+
+def test_losses_are_the_hinge_and_gradients_are_autograds(critic):
+    critic.eval()  # so that no power iteration comes between two looks
+    real, drawn = torch.rand(2, 4, 3, 16, 16, generator=generator()).unbind(0)
+    judged = judge(critic, real, drawn, generator(1), **PULLS)
+    seen_drawn, seen_real = augment([drawn, real], generator(1))
+    on_drawn, on_real = critic(seen_drawn)[0], critic(seen_real)[0]
+    loss = F.relu(1 - on_real).mean() + F.relu(1 + on_drawn).mean()
+    torch.testing.assert_close(judged.critic_loss, loss.detach())
+    torch.testing.assert_close(judged.adversarial, -on_drawn.mean().detach())
+    for ours, theirs in zip(judged.critic_gradients, torch.autograd.grad(loss, list(critic.parameters())), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_each_pull_alone_goes_its_own_way(critic):
+    critic.eval()
+    real, drawn = torch.rand(2, 4, 3, 16, 16, generator=generator()).unbind(0)
+    alone = {
+        name: judge(critic, real, drawn, generator(1), **{**dict.fromkeys(PULLS, 0.0), name: 1.0}).pull
+        for name in PULLS
+    }
+    pixels = drawn.shape[1:].numel()
+    for pull in alone.values():
+        assert float(pull.square().mean().sqrt()) == pytest.approx(1 / pixels, rel=1e-4)
+    cosine = F.cosine_similarity(alone["pixel"].flatten(), (drawn - real).flatten(), dim=0)
+    assert float(cosine) == pytest.approx(1, abs=1e-5)
+    nearer = drawn - 0.01 * pixels * alone["adversarial"]  # a step down the pull is a step towards "real"
+    moved = judge(critic, real, nearer, generator(1), **PULLS)
+    assert moved.adversarial < judge(critic, real, drawn, generator(1), **PULLS).adversarial
+    both = judge(critic, real, drawn, generator(1), pixel=2.0, feature=0.0, adversarial=1.0).pull
+    torch.testing.assert_close(both, 2 * alone["pixel"] + alone["adversarial"])
+
+
+def test_pictures_without_an_original_are_pulled_by_the_verdict_alone(critic):
+    critic.eval()
+    real = torch.rand(4, 3, 16, 16, generator=generator())
+    drawn = torch.rand(6, 3, 16, 16, generator=generator(3))
+    pull = judge(critic, real, drawn, generator(1), pixel=1.0, feature=1.0, adversarial=0.0).pull
+    assert (pull[4:] == 0).all()
+    assert (pull[:4].flatten(1).norm(dim=1) > 0).all()
+
+
+def test_augmentation_changes_sets_alike_and_lets_gradients_through():
+    x = torch.rand(5, 3, 16, 16, generator=generator()).requires_grad_(True)
+    first, second = augment([x, x[:3]], generator(4))
+    assert torch.equal(first[:3], second)
+    assert not torch.allclose(first, x)
+    assert not torch.allclose(first[0] - x[0], first[1] - x[1])
+    (gradient,) = torch.autograd.grad(first.sum(), x)
+    assert (gradient != 0).any()
+    grey = torch.rand(2, 1, 28, 28, generator=generator())
+    assert augment([grey], generator())[0].shape == grey.shape
+
+
+def test_saved_weights_are_those_that_compute(critic, tmp_path):
+    x = torch.rand(2, 3, 16, 16, generator=generator())
+    critic.eval()
+    critics.save(critic, tmp_path / "critic.safetensors")
+    state = safetensors.torch.load_file(tmp_path / "critic.safetensors")
+    cells = F.pixel_unshuffle(2 * x - 1, 4)
+    for place in range(2):
+        weight, bias = (state[f"stages.{place}.{part}"].float() for part in ("weight", "bias"))
+        cells = F.leaky_relu(F.conv2d(cells, weight, bias, stride=1 + place, padding=1), 0.2)
+    verdict = F.conv2d(cells, state["verdict.weight"].float(), state["verdict.bias"].float()).squeeze(1)
+    torch.testing.assert_close(verdict, critic(x)[0], atol=5e-3, rtol=0)
+
+
+CONFIG = TrainConfig(
+    data="none", steps=30, sharpen_steps=20, batch=16, rate=3e-3, seed=5, ema=0.9, critic_widths=(8, 16),
+    model=VAEConfig(size=16, channels=3, latent=4, widths=(16, 24), stem=2),
+)  # fmt: skip
+
+
+def stripes(count: int = 64) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    phase = rng.integers(0, 4, (count, 1, 1, 1))
+    rows = (np.arange(16)[None, :, None, None] + phase) // 2 % 2
+    return np.broadcast_to((40 + 170 * rows).astype(np.uint8), (count, 16, 16, 3)).copy()
+
+
+def weights(progress) -> dict[str, torch.Tensor]:
+    return {name: t.clone() for name, t in progress.model.state_dict().items()}
+
+
+def test_sharpening_leaves_the_encoder_alone_and_teaches_decoder_and_critic():
+    pictures = stripes()
+    *_, before = train(dataclasses.replace(CONFIG, sharpen_steps=0), pictures, device="cpu")
+    last = None
+    for progress in train(dataclasses.replace(CONFIG, ema=0.0), pictures, device="cpu", report_seconds=0):
+        if progress.step == 30:
+            at_switch = weights(progress)
+            assert progress.critic_loss == 0
+        last = progress
+    assert last is not None and last.is_whole and last.step == 50
+    assert 0 < last.critic_loss < 4
+    after = weights(last)
+    for name in after:
+        is_same = torch.equal(after[name], at_switch[name])
+        assert is_same == name.startswith("encoder."), name
+    assert before.step == 30
+
+
+def test_a_stop_while_sharpening_costs_nothing(tmp_path):
+    pictures = stripes()
+    *_, whole = train(CONFIG, pictures, device="cpu")
+    taken = 0
+
+    def stop() -> bool:
+        nonlocal taken
+        taken += 1
+        return taken > 37
+
+    *_, part = train(CONFIG, pictures, device="cpu", run_file=tmp_path / "run", stop=stop)
+    assert not part.is_whole
+    assert part.step == 37
+    *_, rest = train(CONFIG, pictures, device="cpu", run_file=tmp_path / "run", resume=True)
+    for name, tensor in weights(whole).items():
+        assert torch.equal(tensor, rest.model.state_dict()[name]), name
+    for name, tensor in whole.critic.state_dict().items():
+        assert torch.equal(tensor, rest.critic.state_dict()[name]), name
+
+
+def test_a_critic_that_breaks_takes_the_run_a_step_back(monkeypatch):
+    from vae import training
+
+    real, calls = training.judge, []
+
+    def breaks_once(*args, **kwargs):
+        judged = real(*args, **kwargs)
+        calls.append(1)
+        return dataclasses.replace(judged, pull=judged.pull * float("nan")) if len(calls) == 5 else judged
+
+    monkeypatch.setattr(training, "judge", breaks_once)
+    notes = [p.note for p in train(CONFIG, stripes(), device="cpu", report_seconds=0) if p.note]
+    assert any("back to step" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "word"),
+    [
+        ({"steps": 0, "minutes": 1.0}, "sharpen_steps"),
+        ({"sharpen_rate": float("nan")}, "sharpen_rate"),
+        ({"pull_pixel": -1.0}, "pull_pixel"),
+        ({"critic_widths": ()}, "critic_widths"),
+        ({"critic_widths": (0,)}, "critic_widths"),
+    ],
+)
+def test_recipes_that_cannot_sharpen_are_refused(wrong, word):
+    with pytest.raises(BadInput, match=word):
+        dataclasses.replace(CONFIG, **wrong)
+
+
+def test_a_recipe_with_a_critic_survives_its_text():
+    assert TrainConfig.from_toml(CONFIG.to_toml()) == CONFIG
