@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 from pathlib import Path
 
 import gradio.utils
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ui import explore, shelf
-from vae import checkpoints, images
+from vae import checkpoints, faces, images
 from vae.errors import BadInput
 
 pytestmark = pytest.mark.skipif(not checkpoints.names(), reason=f"no checkpoint in {checkpoints.root()}")
@@ -109,6 +110,55 @@ def test_no_file_outside_of_the_uploads_is_read_or_removed(model_id, uploads, tm
     assert file.exists()
 
 
+@pytest.fixture
+def portraits(model_id, monkeypatch, tmp_path) -> str:
+    """A model whose uploads are framed as portraits."""
+    folder = tmp_path / "checkpoints" / "people"
+    shutil.copytree(checkpoints.root() / model_id, folder)
+    recipe = folder / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace('framing = "square"', 'framing = "portrait"'))
+    monkeypatch.setenv("VAE_CHECKPOINTS", str(folder.parent))
+    monkeypatch.setattr(shelf, "_open", type(shelf._open)())
+    return "people"
+
+
+def test_where_no_face_is_found_the_eyes_can_be_set_by_hand(portraits, uploads):
+    scene = np.zeros((300, 400, 3), np.uint8)
+    scene[:, :, 2] = np.linspace(60, 220, 300)[:, None]
+    file = uploads / "scene.png"
+    file.write_bytes(images.encode(scene))
+    answer = explore.encode({"model": portraits, "path": str(file)})
+    assert explore.say("explore.face_none") in answer["note"] or explore.say("explore.face_absent") in answer["note"]
+    assert images.from_data_url(answer["photo"]).shape[:2] == (300, 400)
+    assert not file.exists()
+    by_hand = [[0.3, 0.4], [0.5, 0.4]]
+    again = explore.encode({"model": portraits, "photo": answer["photo"], "eyes": by_hand, "turn": 0.0})
+    size = shelf.get(portraits).model.config.size
+    expected = faces.frame_by_eyes(images.from_data_url(answer["photo"]), np.array(by_hand) * (400, 300), size, 3)
+    assert np.abs(images.from_data_url(again["seen"]).astype(int) - expected).mean() < 4  # but for JPEG
+    assert again["z"] != answer["z"]
+
+
+def test_a_large_upload_comes_back_small_enough_to_be_sent_again(portraits, uploads):
+    noise = np.random.default_rng(0).integers(0, 256, (1500, 1200, 3), dtype=np.uint8)
+    file = uploads / "noise.png"
+    file.write_bytes(images.encode(noise))
+    answer = explore.encode({"model": portraits, "path": str(file)})
+    assert len(answer["photo"]) <= images.MAX_URL_CHARACTERS
+    assert max(images.from_data_url(answer["photo"]).shape) == explore.PHOTO_SIDE
+    assert "z" in explore.encode({"model": portraits, **{key: answer[key] for key in ("photo", "eyes", "turn")}})
+
+
+@pytest.mark.parametrize(
+    "eyes", [None, [], [[0.1, 0.1]], [[0.1, 0.1], [0.1, 1.5]], [["a", 0], [1, 1]], [[0.2, 0.2]] * 2, 10**400]
+)
+@pytest.mark.parametrize("turn", [0.0, None, "x", 2, 10**400])
+def test_strange_eyes_are_answered_with_a_sentence(model_id, eyes, turn):
+    photo = images.data_url(np.full((60, 80, 3), 90, np.uint8))
+    answer = explore.encode({"model": model_id, "photo": photo, "eyes": eyes, "turn": turn})
+    assert answer["error"] != explore.say("page.bug")
+
+
 @pytest.mark.parametrize("seed", [-1, 2**31, 1.5, True, "7", None, float("nan")])
 def test_strange_seeds_are_refused(model_id, seed):
     assert "error" in explore.surprise({"model": model_id, "seed": seed})
@@ -142,7 +192,13 @@ def test_whatever_is_sent_the_answer_is_an_object_and_never_a_crash(asked):
         assert "error" in function(asked)
 
 
-@given(st.dictionaries(st.sampled_from(["z", "zs", "seed", "example", "path", "drawing"]), ANYTHING, max_size=3))
+@given(
+    st.dictionaries(
+        st.sampled_from(["z", "zs", "seed", "example", "path", "drawing", "photo", "eyes", "turn"]),
+        ANYTHING,
+        max_size=3,
+    )
+)
 def test_whatever_is_asked_of_a_real_model_gets_an_answer_in_words(asked):
     bug = explore.say("page.bug")
     for function in FUNCTIONS:

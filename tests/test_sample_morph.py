@@ -120,6 +120,23 @@ def test_an_unknown_prior_is_refused_in_a_short_sentence(value):
     assert len(str(refused.value)) < 200
 
 
+@pytest.mark.parametrize("look", [look for look in sample.LOOKS if look != sample.AS_DRAWN])
+def test_a_look_changes_the_pictures_and_their_size_not_the_latents(look):
+    plain, thrown = sample.throw("tiny", 2, 1, 0.8, "mixture")
+    shown, finished = sample.throw("tiny", 2, 1, 0.8, "mixture", look)
+    assert finished["latents"] == thrown["latents"]
+    small, large = (images.from_data_url(which["pictures"][0]) for which in (plain, shown))
+    assert large.shape[0] == images.FINISH_SCALE * small.shape[0]
+    with zipfile.ZipFile(sample.keep(finished)) as archive:
+        assert Image.open(archive.open("00.png")).size == (large.shape[1], large.shape[0])
+
+
+@pytest.mark.parametrize("value", ["sparkling", None, 3, "plain"])
+def test_an_unknown_look_is_said(value):
+    with pytest.raises(BadInput, match="polished"):
+        sample.throw("tiny", 4, 1, 0.8, "mixture", value)
+
+
 @pytest.mark.parametrize("value", ["nobody", "../tiny", "", None, 5, []])
 def test_an_unknown_model_is_refused(value):
     with pytest.raises(BadInput):

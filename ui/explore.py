@@ -141,7 +141,7 @@ def encode(asked: dict) -> dict:
 def _eyes(eyes: object, turn: object) -> tuple[np.ndarray, float]:
     try:
         points, turn = np.array(eyes, dtype=float), float(turn)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         points = np.empty(0)
     if points.shape != (2, 2) or not (np.abs(points - 0.5) <= 0.5).all() or not abs(turn) <= 1:
         raise BadInput(say("explore.bad_eyes"))

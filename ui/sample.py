@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterator
 
 import gradio as gr
+import numpy as np
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
@@ -20,36 +21,48 @@ from vae.errors import BadInput
 
 COUNT, SEED, TEMPERATURE = (1, 64), (0, 2**31 - 1), (0, 1.5)
 PRIORS = ("mixture", "normal")
-FIRST = {"count": 32, "seed": 2026, "temperature": 0.9, "prior": "mixture"}
+AS_DRAWN = "drawn"
+LOOKS = (AS_DRAWN, "polished", "retro", "ink")
+FIRST = {"count": 32, "seed": 2026, "temperature": 0.9, "prior": "mixture", "look": AS_DRAWN}
 NEW_SEEDS = 10_000  # what "Throw again" chooses among: numbers that can be told to a friend
 
 
 # Handlers: plain values in, plain values or updates out.
 
 
-def throw(model_id: str, count: int, seed: int, temperature: float, prior: str) -> tuple[dict, dict]:
-    """What the gallery shows, and the throw {"model", "seed", "latents"} that the buttons go by. BadInput out of range.
+def throw(
+    model_id: str, count: int, seed: int, temperature: float, prior: str, look: str = AS_DRAWN
+) -> tuple[dict, dict]:
+    """What the gallery shows, and the throw {"model", "seed", "latents", "look"} that the buttons go by. BadInput out of range.
 
-    The same five values always give the same pictures.
+    The same values always give the same pictures.
     """
     count, seed = int(_number("count", count, COUNT)), int(_number("seed", seed, SEED))
     temperature = _number("temperature", temperature, TEMPERATURE)
     if prior not in PRIORS:
         raise BadInput(say("sample.bad_prior", value=str(prior)[:40], known=", ".join(PRIORS)))
+    if look not in LOOKS:
+        raise BadInput(say("sample.bad_look", value=str(look)[:40], known=", ".join(LOOKS)))
     checkpoint = shelf.get(model_id)
     z = checkpoint.atlas.prior(prior, count, seed, temperature)
     shown = {
-        "pictures": [images.data_url(picture) for picture in checkpoint.decode(z)],
+        "pictures": [images.data_url(_in_look(picture, look)) for picture in checkpoint.decode(z)],
         "title": say("sample.title" if count > 1 else "sample.title_one", count=count),
         "story": say("sample.story", latent=z.shape[1]),
     }
-    return shown, {"model": model_id, "seed": seed, "latents": z.tolist()}
+    return shown, {"model": model_id, "seed": seed, "latents": z.tolist(), "look": look}
 
 
-def throw_again(model_id: str, count: int, temperature: float, prior: str) -> tuple[int, dict, dict]:
+def _in_look(picture: np.ndarray, look: str) -> np.ndarray:
+    return picture if look == AS_DRAWN else images.finish(picture, look)
+
+
+def throw_again(
+    model_id: str, count: int, temperature: float, prior: str, look: str = AS_DRAWN
+) -> tuple[int, dict, dict]:
     """A new seed, and what it throws."""
     seed = secrets.randbelow(NEW_SEEDS)
-    return seed, *throw(model_id, count, seed, temperature, prior)
+    return seed, *throw(model_id, count, seed, temperature, prior, look)
 
 
 def send(thrown: dict, index: int, tab: str) -> tuple[list[float], dict]:
@@ -66,7 +79,7 @@ def keep(thrown: dict) -> str:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for place, picture in enumerate(checkpoint.decode(thrown["latents"])):
-            archive.writestr(f"{place:02d}.png", images.encode(picture))
+            archive.writestr(f"{place:02d}.png", images.encode(_in_look(picture, thrown["look"])))
     return save_bytes_to_cache(packed.getvalue(), f"{checkpoint.name}-{thrown['seed']}.zip", get_upload_folder())
 
 
@@ -118,6 +131,10 @@ def build(page: Page) -> None:
                 [(say(f"sample.{name}"), name) for name in PRIORS], value=FIRST["prior"], label=say("sample.prior"),
                 info=say("sample.prior_note"), elem_classes="lp-chips", elem_id="sample-prior",
             )  # fmt: skip
+            look = gr.Radio(
+                [(say(f"sample.{name}"), name) for name in LOOKS], value=FIRST["look"], label=say("sample.look"),
+                info=say("sample.look_note"), elem_classes="lp-chips", elem_id="sample-look",
+            )  # fmt: skip
             seed = gr.Number(
                 FIRST["seed"], label=say("sample.seed"), info=say("sample.seed_note"), elem_id="sample-seed"
             )
@@ -128,14 +145,14 @@ def build(page: Page) -> None:
             tiles = gallery(shown)
     file = gr.DownloadButton(visible="hidden", elem_id="sample-file")
 
-    settings = [page.model_id, count, seed, temperature, prior]
+    settings = [page.model_id, count, seed, temperature, prior, look]
     quiet = {"show_progress": "hidden", "trigger_mode": "always_last"}
     private = {"api_visibility": "private"}
-    changes = [count.input, temperature.input, prior.input, seed.submit, seed.blur, page.model_id.change]
+    changes = [count.input, temperature.input, prior.input, look.input, seed.submit, seed.blur, page.model_id.change]
     gr.on(changes, spoken(throw), settings, [tiles, thrown], api_name="sample", **quiet)
     again.click(
         spoken(throw_again),
-        [page.model_id, count, temperature, prior],
+        [page.model_id, count, temperature, prior, look],
         [seed, tiles, thrown],
         **quiet,
         **private,
