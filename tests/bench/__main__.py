@@ -1,4 +1,4 @@
-"""python -m tests.bench [train|startup|decode|drag|memory|marks|faces ...]: all of them, or those that are named."""
+"""python -m tests.bench [train|startup|decode|drag|memory|marks|directions|faces ...]: all of them, or those that are named."""
 
 import argparse
 import importlib
@@ -15,6 +15,7 @@ BENCHES = {
     "drag": "page:drag",
     "memory": "page:memory",
     "marks": "marks:run",
+    "directions": "directions:run",
     "faces": "faces:run",
 }
 
@@ -29,7 +30,7 @@ def main() -> None:
         help="folder with torchvision/, avatars.zip and faces.zip (default: $VAE_DATA, else ~/data)",
     )
     parser.add_argument(
-        "--checkpoint", action="append", help="marks, decode: a name, folder or hub id; may be repeated"
+        "--checkpoint", action="append", help="marks, decode, directions: a name, folder or hub id; may be repeated"
     )
     parser.add_argument("--set", action="append", help="train: digits or avatars; both when not given")
     parser.add_argument("--rounds", type=int, default=5, help="how often each measurement is repeated")

@@ -157,7 +157,7 @@ def fit(
     """Trains the reader: AdamW, one cycle of the rate, the same every time on one machine and thread count."""
     generator = torch.Generator().manual_seed(0)
     x = torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()  # (N, C, H, W) uint8
-    y = torch.from_numpy(labels).long()
+    y = torch.from_numpy(labels)
     steps = epochs * (len(x) // batch)
     optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.2)
@@ -179,14 +179,15 @@ def fit(
     return net.eval()
 
 
-def cached(name: str, net: nn.Module, train: Callable[[nn.Module], nn.Module]) -> nn.Module:
+def cached(name: str, make: Callable[[], nn.Module], train: Callable[[nn.Module], nn.Module]) -> nn.Module:
     """-> the reader with the weights of an earlier run, or trained now and kept (written beside, then renamed)."""
     path = CACHE / f"{name}.safetensors"
+    torch.manual_seed(0)
+    net = make()
     if path.exists():
         net.load_state_dict(load_file(path))
         return net.eval()
-    torch.manual_seed(0)
-    net = train(type(net)())
+    net = train(net)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({k: v.contiguous() for k, v in net.state_dict().items()}, path.with_suffix(".part"))
     path.with_suffix(".part").replace(path)
@@ -206,7 +207,7 @@ def digit_reader(root: Path) -> nn.Module:
             flip=False,
         )
 
-    return cached("digits", DigitReader(), train)
+    return cached("digits", DigitReader, train)
 
 
 def avatar_reader(archive: Path) -> nn.Module:
@@ -222,7 +223,43 @@ def avatar_reader(archive: Path) -> nn.Module:
             flip=True,
         )
 
-    return cached("avatars", AvatarReader(), train)
+    return cached("avatars", AvatarReader, train)
+
+
+class AttributeReader(nn.Module):
+    """(N, 3, 64, 64) in [0, 1] -> (N, attributes): logits of columns of 0 and 1, standardised values of numbers."""
+
+    def __init__(self, attributes: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.PixelUnshuffle(2),  # (N, 12, 32, 32)
+            block(12, 48, 2),
+            block(48, 64),
+            block(64, 96, 2),
+            block(96, 96),
+            block(96, 128, 2),  # (N, 128, 4, 4)
+            nn.Flatten(),
+            nn.Dropout(0.3),
+            nn.Linear(128 * 16, attributes),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+def attribute_reader(name: str, pictures: np.ndarray, columns: dict[str, np.ndarray]) -> nn.Module:
+    """The reader of a set's attributes, columns of 0 and 1 or standardised numbers, trained on its training pictures."""
+    table = np.stack(list(columns.values()), axis=1).astype(np.float32)  # (N, A)
+    is_binary = torch.from_numpy(np.isin(table, (0, 1)).all(axis=0))
+
+    def loss(out: Tensor, truth: Tensor) -> Tensor:
+        each = F.binary_cross_entropy_with_logits(out, truth.clamp(0, 1), reduction="none")
+        return torch.where(is_binary, each, (out - truth).square()).sum(dim=1).mean()
+
+    def train(net: nn.Module) -> nn.Module:
+        return fit(net, pictures, table, loss, name=name, epochs=10, turn=4, shift=0.04, flip=False)
+
+    return cached(f"{name}-attributes", lambda: AttributeReader(table.shape[1]), train)
 
 
 @torch.inference_mode()
