@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vae import evaluation
 from vae.cli import main
 
 RECIPE = """
@@ -26,6 +27,13 @@ likelihood = "bernoulli"
 [card]
 title = "Tiny"
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_pictures_to_compare():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "COMPARED", 100)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +131,12 @@ def test_evaluate_prints_a_table_and_json(trained, capsys):
     numbers = json.loads(capsys.readouterr().out)
     assert numbers["pictures"] == 1000
     assert numbers["elbo"] == pytest.approx(-numbers["reconstruction"] - numbers["kl"])
+    assert 0 < numbers["distances"]["reconstructions of those"]["ssim"] <= 1
     main(["evaluate", str(trained)])
     table = capsys.readouterr().out
     assert "nats per picture" in table
     assert "higher is better" in table
+    assert "| samples, mixture prior |" in table
 
 
 def test_bad_input_gets_a_sentence_and_leaves_nothing(trained, digit, tmp_path, capsys):

@@ -104,7 +104,7 @@ def test_saved_weights_are_those_that_compute(critic, tmp_path):
 
 
 CONFIG = TrainConfig(
-    data="none", steps=30, sharpen_steps=20, batch=16, rate=3e-3, seed=5, ema=0.9, critic_widths=(8, 16),
+    data="none", steps=50, sharpen=0.4, batch=16, rate=3e-3, seed=5, ema=0.9, critic_widths=(8, 16),
     model=VAEConfig(size=16, channels=3, latent=4, widths=(16, 24), stem=2),
 )  # fmt: skip
 
@@ -122,7 +122,7 @@ def weights(progress) -> dict[str, torch.Tensor]:
 
 def test_sharpening_leaves_the_encoder_alone_and_teaches_decoder_and_critic():
     pictures = stripes()
-    *_, before = train(dataclasses.replace(CONFIG, sharpen_steps=0), pictures, device="cpu")
+    *_, before = train(dataclasses.replace(CONFIG, steps=30, sharpen=0.0), pictures, device="cpu")
     last = None
     for progress in train(dataclasses.replace(CONFIG, ema=0.0), pictures, device="cpu", report_seconds=0):
         if progress.step == 30:
@@ -176,7 +176,7 @@ def test_a_critic_that_breaks_takes_the_run_a_step_back(monkeypatch):
 @pytest.mark.parametrize(
     ("wrong", "word"),
     [
-        ({"steps": 0, "minutes": 1.0}, "sharpen_steps"),
+        ({"sharpen": 1.0}, "sharpen"),
         ({"sharpen_rate": float("nan")}, "sharpen_rate"),
         ({"pull_pixel": -1.0}, "pull_pixel"),
         ({"critic_widths": ()}, "critic_widths"),

@@ -117,7 +117,7 @@ def compare(checkpoint: Checkpoint, train: Pictures, heldout: Pictures, seed: in
     for name, pictures in sets.items():
         if name != "reconstructions of those":
             rows[name]["nearest"] = float(distances.nearest(pictures[:NEAREST], known).mean())
-    shown = slice(0, len(heldout))
+    shown = slice(0, min(len(heldout), COMPARED))
     rows["reconstructions of those"]["ssim"] = distances.ssim(real[shown], again[shown])
     if distances.has_network():
         rows["reconstructions of those"]["perceptual"] = distances.perceptual(real[shown], again[shown], device)
@@ -302,7 +302,7 @@ def _card(
     )
     weights = sum(parameter.numel() for parameter in checkpoint.model.parameters())
     knowing = checkpoint.atlas
-    sharpened = f" (the last {recipe['sharpen_steps']:,} of them with a critic)" if recipe.get("sharpen_steps") else ""
+    sharpened = f" (the last {recipe['sharpen']:.0%} of the run with a critic)" if recipe.get("sharpen") else ""
     lines = [
         f"---\n{front.to_yaml()}\n---\n",
         f"# {card.get('title') or name}\n",

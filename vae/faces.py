@@ -195,6 +195,8 @@ WIDER = 1.036  # its eyes stand so much farther apart than the training faces' l
 def _session():
     import onnxruntime  # here, because it would slow down the page's start
 
+    if not FINDER.is_file():  # the library alone, installed without the project around it
+        raise ImportError(f"{FINDER} is missing")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # a look takes few milliseconds: threads would cost more than they bring
     return onnxruntime.InferenceSession(FINDER, options, providers=["CPUExecutionProvider"])

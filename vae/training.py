@@ -44,8 +44,8 @@ class TrainConfig:
     data: a set's name for data.load. framing: how pictures are brought to the model's form, for framing.fit.
     rate: the learning rate after the warm-up, falling to 0 along a cosine. kl_warmup: the share of the run over which
     beta rises from 0. free_bits: nats per unit at no cost. ema: decay of the averaged weights, which are what ships.
-    flip: mirror half of the pictures. sharpen_steps: steps after those of the VAE, in which a critic teaches the decoder (only
-    in recipes that end on steps), at sharpen_rate; critic_widths: its channels; pull_*: the shares of the three forces on a
+    flip: mirror half of the pictures. sharpen: the share of the run, at its end, in which a critic teaches the decoder, at
+    sharpen_rate; critic_widths: the critic's channels; pull_*: the shares of the three forces on a
     drawn pixel (critic.judge). show_data: whether the set's pictures may be shown, as examples and on the card.
     categories: columns of 0 and 1 that are the values of one, such as hair = ["black_hair", "fair_hair"]. card: words for the
     model card: title, license, about, credit, failures.
@@ -66,7 +66,7 @@ class TrainConfig:
     free_bits: float = 0.0
     ema: float = 0.999
     flip: bool = False
-    sharpen_steps: int = 0
+    sharpen: float = 0.0
     sharpen_rate: float = 3e-4
     critic_widths: tuple[int, ...] = (64, 128, 256)
     pull_pixel: float = 0.3
@@ -82,7 +82,7 @@ class TrainConfig:
         limits = {
             "steps": (0, 10**8), "epochs": (0, 10**5), "minutes": (0, 10**5), "batch": (1, 65536), "rate": (1e-7, 10),
             "warmup": (0, 1), "weight_decay": (0, 10), "clip": (1e-6, 1e9), "beta": (0, 1000), "kl_warmup": (0, 1),
-            "free_bits": (0, 100), "ema": (0, 0.999999), "seed": (0, 2**31), "sharpen_steps": (0, 10**8),
+            "free_bits": (0, 100), "ema": (0, 0.999999), "seed": (0, 2**31), "sharpen": (0, 0.95),
             "sharpen_rate": (1e-7, 10), "pull_pixel": (0, 100), "pull_feature": (0, 100), "pull_adversarial": (0, 100),
         }  # fmt: skip
         for name, (low, high) in limits.items():
@@ -93,8 +93,6 @@ class TrainConfig:
                 raise BadInput(f"{name} is {value}; it must be from {low} to {high}.")
         if sum(value > 0 for value in (self.steps, self.epochs, self.minutes)) != 1:
             raise BadInput("A recipe ends on exactly one of steps, epochs and minutes; set one of them above 0.")
-        if self.sharpen_steps and not self.steps:
-            raise BadInput("sharpen_steps is for recipes that end on steps; set steps, or leave it at 0.")
         if isinstance(self.critic_widths, list):
             object.__setattr__(self, "critic_widths", tuple(self.critic_widths))
         widths = self.critic_widths
@@ -190,9 +188,7 @@ class _Run:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             model = VAE(config.model)
-            critic = (
-                Critic(config.model.channels, config.model.stem, config.critic_widths) if config.sharpen_steps else None
-            )
+            critic = Critic(config.model.channels, config.model.stem, config.critic_widths) if config.sharpen else None
         self.model = model.to(device).to(memory_format=torch.channels_last).train()
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.parameters: list[Tensor] = list(self.model.parameters())
@@ -301,7 +297,7 @@ def train(
     dtype = devices.precision(target, precision)
     batch = min(config.batch, count)
     per_epoch = count // batch
-    steps = config.steps + config.sharpen_steps or round(config.epochs * per_epoch)
+    steps = config.steps or round(config.epochs * per_epoch)
     run = _Run(config, target)
     if resume and run_file is not None and run_file.exists():
         run.load(run_file, config, count)
@@ -324,8 +320,8 @@ def train(
         fraction = run.step / steps if steps else run.seconds / (60 * config.minutes)
         is_whole = fraction >= 1
         over = is_whole or stop()
-        is_sharpening = bool(config.sharpen_steps) and run.step >= config.steps
-        learnt = run.step / config.steps if config.sharpen_steps else fraction  # of the VAE's own part
+        is_sharpening = config.sharpen > 0 and fraction >= 1 - config.sharpen
+        learnt = fraction / (1 - config.sharpen)  # of the VAE's own part
         beta = config.beta * min(1.0, learnt / config.kl_warmup) if config.kl_warmup else config.beta
         if not over:
             epoch, place = divmod(run.step, per_epoch)
@@ -333,7 +329,7 @@ def train(
                 order_of, order = epoch, torch.randperm(count, generator=_noise(config.seed, -1 - epoch)).to(target)
             rows = order[place * batch : (place + 1) * batch]
             if is_sharpening:
-                phase = (run.step - config.steps) / config.sharpen_steps
+                phase = (fraction - 1 + config.sharpen) / config.sharpen
                 rate = config.sharpen_rate * run.rate_scale * _schedule(phase, config.warmup)
                 sums += _sharpening_step(run, config, held[rows], rate, dtype)
             else:

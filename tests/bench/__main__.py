@@ -1,4 +1,4 @@
-"""python -m tests.bench [train|startup|decode|drag|memory|marks|directions|faces ...]: all of them, or those that are named."""
+"""python -m tests.bench [train|startup|decode|drag|memory|marks|directions|faces|pictures ...]: all of them, or those that are named."""
 
 import argparse
 import importlib
@@ -17,6 +17,7 @@ BENCHES = {
     "marks": "marks:run",
     "directions": "directions:run",
     "faces": "faces:run",
+    "pictures": "pictures:run",
 }
 
 
@@ -34,6 +35,7 @@ def main() -> None:
     )
     parser.add_argument("--set", action="append", help="train: digits or avatars; both when not given")
     parser.add_argument("--rounds", type=int, default=5, help="how often each measurement is repeated")
+    parser.add_argument("--minutes", type=float, default=20.0, help="pictures: how long each contestant learns")
     parser.add_argument("--seconds", type=float, default=6.0, help="train, drag: how long each one lasts")
     args = parser.parse_args()
     if unknown := set(args.bench) - set(BENCHES):
