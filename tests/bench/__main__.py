@@ -1,4 +1,4 @@
-"""python -m tests.bench [train|startup|decode|drag|memory|marks|directions|faces|pictures ...]: all of them, or those that are named."""
+"""python -m tests.bench [BENCH ...]: the benches of the table below, all of them or those that are named."""
 
 import argparse
 import importlib
