@@ -27,31 +27,27 @@ def critic() -> Critic:
     return Critic(3, 4, (8, 16)).train()
 
 
-def test_the_critic_is_one_lipschitz_in_every_layer(critic):
-    for _ in range(30):  # power iterations
-        critic(torch.rand(2, 3, 16, 16, generator=generator()))
-    for name, module in critic.named_modules():
-        if isinstance(module, torch.nn.Conv2d):
-            assert float(torch.linalg.matrix_norm(module.weight.detach().flatten(1), ord=2)) == pytest.approx(
-                1, abs=0.05
-            ), name
-
-
-def test_losses_are_the_hinge_and_gradients_are_autograds(critic):
-    critic.eval()  # so that no power iteration comes between two looks
-    real, drawn = torch.rand(2, 4, 3, 16, 16, generator=generator()).unbind(0)
-    judged = judge(critic, real, drawn, generator(1), **PULLS)
+def test_losses_compare_pairs_and_gradients_are_autograds(critic):
+    real = torch.rand(4, 3, 16, 16, generator=generator())
+    drawn = torch.rand(6, 3, 16, 16, generator=generator(3))
+    judged = judge(critic, real, drawn, generator(1), **PULLS, penalty=2.0)
     seen_drawn, seen_real = augment([drawn, real], generator(1))
-    on_drawn, on_real = critic(seen_drawn)[0], critic(seen_real)[0]
-    loss = F.relu(1 - on_real).mean() + F.relu(1 + on_drawn).mean()
+    pairs = [(seen_real[i % 4], seen_drawn[i]) for i in range(6)]
+    apart = torch.stack([critic(one[None])[0] - critic(other[None])[0] for one, other in pairs])
+    loss, against = torch.log1p(torch.exp(-apart)).mean(), torch.log1p(torch.exp(apart)).mean()
     torch.testing.assert_close(judged.critic_loss, loss.detach())
-    torch.testing.assert_close(judged.adversarial, -on_drawn.mean().detach())
-    for ours, theirs in zip(judged.critic_gradients, torch.autograd.grad(loss, list(critic.parameters())), strict=True):
-        torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(judged.adversarial, against.detach())
+    slope = 0.0
+    for picture in seen_real:  # one by one, by hand
+        picture = picture.detach()[None].requires_grad_(True)
+        (gradient,) = torch.autograd.grad(critic(picture)[0].mean(), picture, create_graph=True)
+        slope = slope + gradient.square().sum() / 2 / 4
+    expected = torch.autograd.grad(loss + 2.0 * slope, list(critic.parameters()))
+    for ours, theirs in zip(judged.critic_gradients, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
 
 
 def test_each_pull_alone_goes_its_own_way(critic):
-    critic.eval()
     real, drawn = torch.rand(2, 4, 3, 16, 16, generator=generator()).unbind(0)
     alone = {
         name: judge(critic, real, drawn, generator(1), **{**dict.fromkeys(PULLS, 0.0), name: 1.0}).pull
@@ -70,7 +66,6 @@ def test_each_pull_alone_goes_its_own_way(critic):
 
 
 def test_pictures_without_an_original_are_pulled_by_the_verdict_alone(critic):
-    critic.eval()
     real = torch.rand(4, 3, 16, 16, generator=generator())
     drawn = torch.rand(6, 3, 16, 16, generator=generator(3))
     pull = judge(critic, real, drawn, generator(1), pixel=1.0, feature=1.0, adversarial=0.0).pull
@@ -92,7 +87,6 @@ def test_augmentation_changes_sets_alike_and_lets_gradients_through():
 
 def test_saved_weights_are_those_that_compute(critic, tmp_path):
     x = torch.rand(2, 3, 16, 16, generator=generator())
-    critic.eval()
     critics.save(critic, tmp_path / "critic.safetensors")
     state = safetensors.torch.load_file(tmp_path / "critic.safetensors")
     cells = F.pixel_unshuffle(2 * x - 1, 4)
@@ -130,7 +124,7 @@ def test_sharpening_leaves_the_encoder_alone_and_teaches_decoder_and_critic():
             assert progress.critic_loss == 0
         last = progress
     assert last is not None and last.is_whole and last.step == 50
-    assert 0 < last.critic_loss < 4
+    assert 0 < last.critic_loss < 2
     after = weights(last)
     for name in after:
         is_same = torch.equal(after[name], at_switch[name])

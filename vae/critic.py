@@ -2,8 +2,9 @@
 
 The mean of many plausible pictures is blurred. A critic sees that (Goodfellow et al. 2014), and its own features are a
 better ruler than pixels (Larsen et al. 2016). The encoder stays as it is, so latents keep their meaning; only the decoder
-learns to draw what belongs to them. Hinge loss with spectral norm (Miyato et al. 2018); real and drawn pictures are changed
-alike before they are looked at, so that small sets are not learnt by heart (Zhao et al. 2020).
+learns to draw what belongs to them. The critic compares each drawn picture with its original (a relativistic loss,
+Jolicoeur-Martineau 2018) under a penalty on its slope at real ones (R1, Mescheder et al. 2018); both are changed alike before
+it looks, so that small sets are not learnt by heart (Zhao et al. 2020).
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations
 
 SHIFT = 0.125  # of the side, at most
 HOLE = 0.5  # side of the square that is covered, as a share of the picture's
@@ -21,7 +21,7 @@ SLOPE = 0.2
 
 
 class Critic(nn.Module):
-    """(N, C, S, S) in [0, 1] -> scores (N, H, W), one for each patch, above 0 for real; and features, finest first.
+    """(N, C, S, S) in [0, 1] -> scores (N, H, W), one for each patch, higher for real; and features, finest first.
 
     stem: side of the pixel block that becomes a cell, as in the VAE. widths: channels of each stage, each after the first at
     half the grid.
@@ -32,10 +32,10 @@ class Critic(nn.Module):
         self.cells = nn.PixelUnshuffle(stem)
         before = (channels * stem**2, *widths)
         self.stages = nn.ModuleList(
-            parametrizations.spectral_norm(nn.Conv2d(inputs, outputs, 3, stride=1 if place == 0 else 2, padding=1))
+            nn.Conv2d(inputs, outputs, 3, stride=1 if place == 0 else 2, padding=1)
             for place, (inputs, outputs) in enumerate(zip(before, widths, strict=False))
         )
-        self.verdict = parametrizations.spectral_norm(nn.Conv2d(widths[-1], 1, 1))
+        self.verdict = nn.Conv2d(widths[-1], 1, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         x = self.cells(2 * x - 1)
@@ -47,12 +47,8 @@ class Critic(nn.Module):
 
 
 def save(critic: Critic, path: Path) -> None:
-    """Writes the weights in half precision, the spectral norm worked into them."""
-    state = {}
-    for name, module in critic.named_modules():
-        if isinstance(module, nn.Conv2d) and module.bias is not None:
-            state[f"{name}.weight"] = module.weight.detach().half().contiguous().cpu()
-            state[f"{name}.bias"] = module.bias.detach().half().contiguous().cpu()
+    """Writes the weights in half precision."""
+    state = {name: tensor.detach().half().contiguous().cpu() for name, tensor in critic.state_dict().items()}
     safetensors.torch.save_file(state, path)
 
 
@@ -108,32 +104,47 @@ def judge(
     pixel: float,
     feature: float,
     adversarial: float,
+    penalty: float = 0.0,
 ) -> Judged:
-    """real (R, C, H, W) and drawn (N, C, H, W), N >= R, whose first R rows are reconstructions of real.
+    """real (R, C, H, W) and drawn (N, C, H, W), R <= N <= 2 R, whose first R rows are reconstructions of real.
 
-    Pixels, features and the critic's verdict each pull on every drawn pixel; pixel, feature and adversarial are the shares of
-    the three, each scaled to the same root mean square first. Otherwise their units would decide, and they change while the
-    critic learns. Rows beyond R have no original: only the verdict pulls.
+    The critic is to score a real picture above the drawn one beside it, the decoder the other way round. Pixels, features and
+    the critic's verdict each pull on every drawn pixel; pixel, feature and adversarial are the shares of the three, each
+    scaled to the same root mean square first: otherwise their units would decide, and they change while the critic learns.
+    Rows beyond R have no original: only the verdict pulls. penalty: the weight of R1, half of the squared slope of a
+    picture's mean score, pixels in [0, 1].
     """
-    rows = len(real)
+    rows, count = len(real), len(drawn)
     drawn = drawn.detach().requires_grad_(True)
-    verdict, features = critic(torch.cat(augment([drawn, real], generator)))
-    verdict_drawn, verdict_real = verdict.split([len(drawn), rows])
-    critic_loss = F.relu(1 - verdict_real).mean() + F.relu(1 + verdict_drawn).mean()
-    verdict_loss = -verdict_drawn.mean()
+    seen_drawn, seen_real = augment([drawn, real], generator)
+    verdict, features = critic(torch.cat([seen_drawn, seen_real]))
+    on_drawn, on_real = verdict.split([count, rows])
+    margin = torch.cat([on_real, on_real[: count - rows]]) - on_drawn  # (N, H, W)
+    critic_loss, verdict_loss = F.softplus(-margin).mean(), F.softplus(margin).mean()
     feature_loss = torch.zeros((), device=drawn.device)
     for maps in features:
-        aim = maps[len(drawn) :].detach()
+        aim = maps[count:].detach()
         feature_loss = feature_loss + (maps[:rows] - aim).square().mean() / aim.square().mean().clamp_min(1e-6)
-    gradients = torch.autograd.grad(critic_loss, list(critic.parameters()), retain_graph=True)
     pulls = [
-        (adversarial, torch.autograd.grad(verdict_loss, drawn, retain_graph=True)[0], len(drawn)),
-        (feature, torch.autograd.grad(feature_loss, drawn)[0], rows),
+        (adversarial, torch.autograd.grad(verdict_loss, drawn, retain_graph=True)[0], count),
+        (feature, torch.autograd.grad(feature_loss, drawn, retain_graph=True)[0], rows),
         (pixel, torch.cat([drawn[:rows].detach() - real, torch.zeros_like(drawn[rows:])]), rows),
     ]
     pull = torch.zeros_like(drawn)
     for share, gradient, concerned in pulls:
         pull += share * gradient / gradient[:concerned].square().mean().sqrt().clamp_min(1e-12)
+    total = critic_loss
+    if penalty:
+        total = total + penalty * _slope(critic, seen_real)
+    gradients = torch.autograd.grad(total, list(critic.parameters()))
     return Judged(
         critic_loss.detach(), gradients, verdict_loss.detach(), feature_loss.detach(), pull / drawn[0].numel()
     )
+
+
+def _slope(critic: Critic, real: Tensor) -> Tensor:
+    """Half of the squared gradient of each picture's mean score with respect to its pixels, averaged over pictures."""
+    real = real.detach().requires_grad_(True)
+    score = critic(real)[0].mean(dim=(1, 2)).sum()
+    (gradient,) = torch.autograd.grad(score, real, create_graph=True)
+    return 0.5 * gradient.square().sum(dim=(1, 2, 3)).mean()

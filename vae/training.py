@@ -34,6 +34,8 @@ SAVE_SECONDS = 60
 SNAPSHOT_STEPS = 200
 ROLLBACK = 0.3  # what the rate is multiplied with after a step that blew up
 MAX_ROLLBACKS = 6
+PENALTY = 0.1  # on the critic's slope, every PENALTY_STEPS steps as many times as strong (Karras et al. 2020, "lazy")
+PENALTY_STEPS = 8
 CRITIC_HASTE = 2.0  # times the decoder's rate (Heusel et al. 2017, "two time-scale update rule")
 
 
@@ -172,7 +174,7 @@ class Progress:
     model: VAE  # the averaged weights, in eval mode; they go on changing while the run does
     history: list[list[float]]  # [step, reconstruction, kl] of every Progress so far
     seconds: float  # the run's time so far, over all its sittings
-    critic: Critic | None = None  # where the recipe has one; its loss is near 2 where it cannot tell drawn from real
+    critic: Critic | None = None  # where the recipe has one; its loss is near 0.69 where it cannot tell drawn from real
     critic_loss: float = 0.0
     note: str = ""  # what the reader should know, such as a step back after a loss that was no number
     made_again: np.ndarray | None = None  # uint8: the preview's pictures through the model, when due
@@ -456,7 +458,7 @@ def _sharpening_step(run: _Run, config: TrainConfig, rows: Tensor, rate: float, 
         made = torch.sigmoid(logits)
         judged = judge(
             run.critic, x, made, generator, pixel=config.pull_pixel, feature=config.pull_feature,
-            adversarial=config.pull_adversarial,
+            adversarial=config.pull_adversarial, penalty=0.0 if run.step % PENALTY_STEPS else PENALTY_STEPS * PENALTY,
         )  # fmt: skip
     run.optimizer.zero_grad(set_to_none=True)
     made.backward(judged.pull / len(made))
