@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -31,43 +32,53 @@ PATIENCE = 120  # seconds
 
 
 @contextlib.contextmanager
-def server(script: Path) -> Iterator[tuple[subprocess.Popen, str]]:
-    """Starts a page in a process of its own -> (process, address), at once, before it answers."""
+def server(script: Path, **env: str) -> Iterator[tuple[subprocess.Popen, str]]:
+    """Starts a page in a process of its own, with env -> (process, address), at once, before it answers.
+
+    What it prints is part of the error when it does not answer.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    env = {**os.environ, "GRADIO_SERVER_PORT": str(port), "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        [sys.executable, str(script)], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield process, f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(30)
+    env = {**os.environ, "GRADIO_SERVER_PORT": str(port), "PYTHONPATH": str(ROOT), **env}
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen([sys.executable, str(script)], env=env, stdout=log, stderr=log)
+        try:
+            yield process, f"http://127.0.0.1:{port}"
+        except TimeoutError as error:
+            log.seek(0)
+            raise TimeoutError(f"{error}: {log.read()[-2000:]}") from error
+        finally:
+            process.terminate()
+            process.wait(30)
 
 
-def wait_for(address: str) -> None:
-    """Returns as soon as the server answers."""
+def wait_for(process: subprocess.Popen, address: str) -> None:
+    """Returns as soon as the server answers. TimeoutError if it ends before, or takes too long."""
     end = time.perf_counter() + PATIENCE
-    while time.perf_counter() < end:
+    while process.poll() is None and time.perf_counter() < end:
         with contextlib.suppress(OSError):
             urllib.request.urlopen(address + "/config", timeout=5).read()
             return
         time.sleep(0.02)
-    raise TimeoutError(f"{address} did not answer within {PATIENCE} seconds")
+    raise TimeoutError(f"{address} does not answer")
+
+
+def installed_browser() -> str:
+    """The path of the browser that is here, or that $CHROMIUM names. FileNotFoundError where there is none."""
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        raise FileNotFoundError(f"no browser here: install one of {', '.join(BROWSERS)}, or name one in $CHROMIUM")
+    return path
 
 
 @contextlib.contextmanager
 def browser() -> Iterator:
-    """-> Playwright's browser, the Chromium that is installed."""
+    """-> Playwright's browser, driving the one that is installed."""
     from playwright.sync_api import sync_playwright
 
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        sys.exit(f"no browser here; install one of {', '.join(BROWSERS)}")
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=list(BROWSER_FLAGS))
+        opened = playwright.chromium.launch(executable_path=installed_browser(), args=list(BROWSER_FLAGS))
         yield opened
         opened.close()
 
@@ -83,8 +94,8 @@ def open_page(opened, address: str, selector: str):
 def first_paint(opened, script: Path, selector: str) -> float:
     """-> seconds from the process's start to `selector` on the screen."""
     began = time.perf_counter()
-    with server(script) as (_, address):
-        wait_for(address)
+    with server(script) as (process, address):
+        wait_for(process, address)
         page = open_page(opened, address, selector)
         taken = time.perf_counter() - began
         page.context.close()
@@ -154,8 +165,8 @@ def memory_of(process: subprocess.Popen) -> float:
 def drag(args: argparse.Namespace) -> None:
     script = ROOT / "app.py"
     alone, beside = [], []
-    with browser() as opened, server(script) as (_, address):
-        wait_for(address)
+    with browser() as opened, server(script) as (process, address):
+        wait_for(process, address)
         page = open_page(opened, address, f"{PAINTED} input[type=range]")
         while not drag_for(page, 1.0):
             pass  # the first answer of a server that has only just started is not what is measured
@@ -181,7 +192,7 @@ def drag(args: argparse.Namespace) -> None:
 def memory(args: argparse.Namespace) -> None:
     rows = []
     with browser() as opened, server(ROOT / "app.py") as (process, address):
-        wait_for(address)
+        wait_for(process, address)
         page = open_page(opened, address, PAINTED)
         models = page.locator(".lp-picker button").evaluate_all("all => all.map(one => one.dataset.id)")
         for count, model in enumerate(models[:3], 1):

@@ -1,44 +1,23 @@
 """The page in a real browser: app.py on a free port, and a Playwright page that must see no error and no third party."""
 
-import contextlib
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.bench import page as bench
 from vae import checkpoints
-
-ROOT = Path(__file__).parents[2]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-)
-PATIENCE_SECONDS = 120
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator:
-    """The browser that is installed, or the one that $CHROMIUM names; without one the tests skip."""
-    api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"no browser here: install one of {', '.join(BROWSERS)}, or name one in $CHROMIUM")
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+    """The browser that is installed; without one the tests skip."""
+    pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    try:
+        bench.installed_browser()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    with bench.browser() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="session")
@@ -46,36 +25,11 @@ def url(browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the running app, which keeps its runs and uploads to itself."""
     if not checkpoints.names():
         pytest.skip(f"no checkpoint in {checkpoints.root()}")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     folder = tmp_path_factory.mktemp("app")
-    own = {
-        "GRADIO_SERVER_PORT": str(port),
-        "GRADIO_TEMP_DIR": str(folder / "uploads"),
-        "VAE_RUNS": str(folder / "runs"),
-    }
-    with open(folder / "log", "w+") as log:
-        process = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=ROOT, env={**os.environ, **own}, stdout=log, stderr=log
-        )
-        try:
-            address = f"http://127.0.0.1:{port}"
-            _wait(process, address, folder / "log")
-            yield address
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-def _wait(process: subprocess.Popen, address: str, log: Path) -> None:
-    end = time.monotonic() + PATIENCE_SECONDS
-    while process.poll() is None and time.monotonic() < end:
-        with contextlib.suppress(OSError):
-            urllib.request.urlopen(address + "/config", timeout=5).read()
-            return
-        time.sleep(0.1)
-    raise RuntimeError(f"app.py does not answer: {log.read_text()[-2000:]}")
+    own = {"GRADIO_TEMP_DIR": str(folder / "uploads"), "VAE_RUNS": str(folder / "runs")}
+    with bench.server(bench.ROOT / "app.py", **own) as (process, address):
+        bench.wait_for(process, address)
+        yield address
 
 
 @pytest.fixture
