@@ -167,6 +167,17 @@ def test_where_pictures_may_not_be_shown_all_are_the_models_own(tmp_path):
     assert "may not be shown" in (tmp_path / "secret" / "README.md").read_text()
 
 
+def test_a_visitor_starts_from_the_picture_that_the_recipe_names(tmp_path):
+    train, held = squares(400), squares(60)
+    model = VAE(CONFIG.model).eval()
+    recipe = dataclasses.replace(CONFIG, start="42.png").to_toml()
+    evaluation.publish(tmp_path / "named", model, train, held, recipe, [], figures=False)
+    assert np.array_equal(checkpoints.load(tmp_path / "named").atlas.examples[0], held.images[42])
+    with pytest.raises(BadInput, match=r"nobody\.png"):
+        evaluation.publish(tmp_path / "no", model, train, held, recipe.replace("42", "nobody"), [], figures=False)
+    assert not (tmp_path / "no").exists()
+
+
 def test_distances_to_a_set_itself_are_none(published):
     checkpoint = checkpoints.load(published)
     rows = evaluation.compare(checkpoint, squares(400), squares(60))

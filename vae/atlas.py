@@ -212,13 +212,14 @@ def chart(
     *,
     heldout: np.ndarray,
     labels: np.ndarray | None = None,
+    first: int | None = None,
     may_show: bool = True,
     seed: int = 0,
 ) -> Atlas:
     """The atlas of a model from uint8 pictures (N, H, W, C) and, where there are any, their attributes (N,).
 
-    heldout: pictures that calibrate what is familiar and that a visitor may start from; labels (of heldout): their kinds.
-    Where may_show is false, a visitor starts from pictures that the model drew itself.
+    heldout: pictures that calibrate what is familiar and that a visitor may start from; labels (of heldout): their kinds;
+    first: the row of the one to begin with. Where may_show is false, a visitor starts from pictures that the model drew itself.
     """
     mean, spread = _encode(model, pictures)  # (N, D) twice
     kl = 0.5 * (mean.square() + spread.square() - 1 - 2 * spread.log()).mean(dim=0)
@@ -230,7 +231,8 @@ def chart(
     z = mean + spread * torch.randn(mean.shape, generator=noise_generator(seed))
     mixture = fit_mixture(z, seed)
     if may_show:
-        examples = heldout[typical(_encode(model, heldout)[0], labels, seed)]
+        rows = typical(_encode(model, heldout)[0], labels, seed)
+        examples = heldout[rows if first is None else [first, *(row for row in rows if row != first)][: len(rows)]]
     else:
         drawn = mixture.sample(DRAWN_EXAMPLES, seed, DRAWN_TEMPERATURE)
         with torch.inference_mode():
@@ -270,18 +272,18 @@ def _batches(pictures: np.ndarray):
 def typical(mean: Tensor, labels: np.ndarray | None = None, seed: int = 0) -> list[int]:
     """(N, D) posterior means -> at most EXAMPLES rows that stand for all: of each kind the one nearest to its middle.
 
-    Kinds are the labels (N,) where there are few, in their order; else clusters (scikit-learn's k-means), and the one nearest
-    to the middle of everything comes first.
+    Kinds are the labels (N,) where there are few, in their order; else clusters (scikit-learn's k-means), the largest first.
     """
     from sklearn.cluster import KMeans
 
     count = min(EXAMPLES, len(mean))
     if labels is not None and len(set(labels)) <= count:
-        kinds, has_labels = labels, True
+        kinds, order = labels, sorted(set(labels))
     else:
-        kinds, has_labels = KMeans(count, n_init=1, random_state=seed).fit_predict(mean.numpy()), False
+        kinds = KMeans(count, n_init=1, random_state=seed).fit_predict(mean.numpy())
+        order = sorted(set(kinds), key=lambda kind: -(kinds == kind).sum())
     chosen = []
-    for kind in sorted(set(kinds)):
+    for kind in order:
         rows = np.flatnonzero(kinds == kind)
         chosen.append(int(rows[(mean[rows] - mean[rows].mean(dim=0)).norm(dim=1).argmin()]))
-    return chosen if has_labels else sorted(chosen, key=lambda row: float((mean[row] - mean.mean(dim=0)).norm()))
+    return chosen

@@ -186,13 +186,16 @@ def publish(
         shipped = VAE.from_pretrained(beside, map_location=str(model.device))
         known = train if figures else train.take(slice(0, 5000))
         settings = tomllib.loads(recipe)
-        may_show = settings.get("show_data", True)
+        may_show, start = settings.get("show_data", True), settings.get("start")
+        if start and start not in heldout.names:
+            raise BadInput(f"The recipe's start is {start!r}; it must be the name of one of the held-out pictures.")
         chart(
             shipped,
             known.images,
             merged(known.attributes or {}, settings.get("categories", {})),
             heldout=heldout.images,
             labels=(heldout.attributes or {}).get("label"),
+            first=heldout.names.index(start) if start else None,
             may_show=may_show,
             seed=seed,
         ).save(beside)
@@ -346,23 +349,17 @@ def _card(
 
 
 def _named_table(atlas: Atlas) -> str:
-    """Each named direction with its score and the one of the others that it drags along most."""
+    """Each named direction with its score and the column of numbers that it drags along most."""
     lines = [
         "One step goes from the mean of the pictures without to the mean of those with, all other attributes being equal, or is",
-        "one standard deviation. Told: how well latents left out of the fit tell it. Drags: the attribute that moves most",
-        "along with one step, in its own steps, values of the same column left out.\n",
+        "one standard deviation. Told: how well latents left out of the fit tell it. Drags: which other column of numbers moves",
+        "most along with one step, in its own steps.\n",
         "| direction | told | drags |",
         "|---|---|---|",
     ]
+    numbers = [j for j, row in enumerate(atlas.named) if "=" not in row.name]
     for i, row in enumerate(atlas.named):
-        drags = ""
-        others = [
-            (abs(float(atlas.entanglement[i, j])), other.name)
-            for j, other in enumerate(atlas.named)
-            if other.name.partition("=")[0] != row.name.partition("=")[0]
-        ]
-        if others:
-            most, name = max(others)
-            drags = f"{name} {most:.2f}"
-        lines.append(f"| {row.name} | {row.measure} {row.score:.2f} | {drags} |")
+        others = [(abs(float(atlas.entanglement[i, j])), atlas.named[j].name) for j in numbers if j != i]
+        most, name = max(others, default=(0.0, ""))
+        lines.append(f"| {row.name} | {row.measure} {row.score:.2f} | {f'{name} {most:.2f}' if name else ''} |")
     return "\n".join(lines)

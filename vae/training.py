@@ -47,10 +47,10 @@ class TrainConfig:
     rate: the learning rate after the warm-up, falling to 0 along a cosine. kl_warmup: the share of the run over which
     beta rises from 0. free_bits: nats per unit at no cost. ema: decay of the averaged weights, which are what ships.
     flip: mirror half of the pictures. sharpen: the share of the run, at its end, in which a critic teaches the decoder, at
-    sharpen_rate; critic_widths: the critic's channels; pull_*: the shares of the three forces on a
-    drawn pixel (critic.judge). show_data: whether the set's pictures may be shown, as examples and on the card.
-    categories: columns of 0 and 1 that are the values of one, such as hair = ["black_hair", "fair_hair"]. card: words for the
-    model card: title, license, about, credit, failures.
+    sharpen_rate; critic_widths: the critic's channels; pull_*: the shares of the three forces on a drawn pixel (critic.judge).
+    show_data: whether the set's pictures may be shown, as examples and on the card. start: the name of the held-out picture
+    that a visitor starts from, else the most typical. categories: columns of 0 and 1 that are the values of one, such as
+    hair = ["black_hair", "fair_hair"]. card: words for the model card: title, license, about, credit, failures.
     """
 
     data: str
@@ -75,6 +75,7 @@ class TrainConfig:
     pull_feature: float = 1.0
     pull_adversarial: float = 0.5
     show_data: bool = True
+    start: str = ""
     seed: int = 0
     model: VAEConfig = field(default_factory=VAEConfig)
     categories: dict[str, list[str]] = field(default_factory=dict)
@@ -104,6 +105,8 @@ class TrainConfig:
             raise BadInput(f"data is {self.data!r}; it must be the name of a set.")
         if self.framing not in FRAMINGS:
             raise BadInput(f"framing is {self.framing!r}; it must be one of {', '.join(FRAMINGS)}.")
+        if not isinstance(self.start, str):
+            raise BadInput(f"start is {self.start!r}; it must be the name of a held-out picture.")
         for name in ("flip", "show_data"):
             if not isinstance(getattr(self, name), bool):
                 raise BadInput(f"{name} is {getattr(self, name)!r}; it must be true or false.")
@@ -402,7 +405,7 @@ def train(
 
 def _essence(config: TrainConfig) -> str:
     """The part of a recipe that the weights hang on: what only the card and the atlas use may change while a run rests."""
-    return dataclasses.replace(config, card={}, categories={}, show_data=True).to_toml()
+    return dataclasses.replace(config, card={}, categories={}, show_data=True, start="").to_toml()
 
 
 def _noise(seed: int, step: int) -> torch.Generator:
