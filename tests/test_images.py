@@ -153,7 +153,7 @@ def test_any_picture_takes_the_form_or_is_refused(height, width, channels, seed,
 
 def test_an_unknown_framing_is_refused_by_name():
     with pytest.raises(BadInput, match="'portrait'.*square"):
-        framing.fit(SOME[0], "portrait", 28, 1)
+        framing.fit(SOME[0], "cubist", 28, 1)
 
 
 def test_square_cuts_the_middle_out():
