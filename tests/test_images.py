@@ -152,7 +152,7 @@ def test_any_picture_takes_the_form_or_is_refused(height, width, channels, seed,
 
 
 def test_an_unknown_framing_is_refused_by_name():
-    with pytest.raises(BadInput, match="'portrait'.*square"):
+    with pytest.raises(BadInput, match="'cubist'.*square"):
         framing.fit(SOME[0], "cubist", 28, 1)
 
 

@@ -63,12 +63,12 @@ def _plain(knob: Knob) -> dict:
     plain["offset"] = _short([knob.offset])[0]
     if knob.kind == "unit":
         return plain | {"unit": int(knob.key.partition(":")[2])}
-    return plain | {"vector": _short(knob.vector.tolist()), "probe": _short(knob.probe.tolist())}
+    return plain | {"vector": _short(knob.vector.tolist(), 4), "probe": _short(knob.probe.tolist(), 4)}
 
 
-def _short(numbers: list[float]) -> list[float]:
-    """Five significant digits: a fifth of the bytes."""
-    return [float(f"{number:.5g}") for number in numbers]
+def _short(numbers: list[float], digits: int = 5) -> list[float]:
+    """So many significant digits: a fifth of the bytes."""
+    return [float(f"{number:.{digits}g}") for number in numbers]
 
 
 @answered

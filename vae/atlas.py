@@ -24,7 +24,7 @@ from vae.priors import Mixture, fit_mixture
 
 PRIORS = ("normal", "mixture")
 ACTIVE_NATS = 0.01  # a unit that says less than this on average is asleep
-MIN_SCORE = 0.6  # of a named direction that is worth a knob
+MIN_SCORE = 0.7  # of a named direction that is worth a knob
 EXAMPLES = 10
 DRAWN_EXAMPLES, DRAWN_TEMPERATURE = 500, 0.7  # where examples are drawn: many, and none too bold
 BATCH = 250
