@@ -13,7 +13,7 @@ from vae import checkpoints, evaluation
 from vae.data import Pictures
 from vae.errors import BadInput
 from vae.model import VAE, VAEConfig
-from vae.training import TrainConfig
+from vae.recipe import TrainConfig
 
 CONFIG = TrainConfig(
     data="squares",

@@ -12,7 +12,8 @@ from vae import critic as critics
 from vae.critic import Critic, augment, judge
 from vae.errors import BadInput
 from vae.model import VAEConfig
-from vae.training import TrainConfig, train
+from vae.recipe import TrainConfig
+from vae.training import train
 
 PULLS = {"pixel": 0.3, "feature": 1.0, "adversarial": 0.5}
 

@@ -15,7 +15,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 # Inside vae, imports run only down this list.
 ORDER = (
     "cli", "training", "evaluation", "checkpoints", "atlas", "directions", "priors", "data", "critic", "distances",
-    "losses", "latents", "model", "framing", "faces", "images", "device", "errors",
+    "losses", "latents", "recipe", "model", "framing", "faces", "images", "device", "errors",
 )  # fmt: skip
 # Modules that each layer must not know.
 FORBIDDEN = {"vae": {"gradio", "ui", "app", "tests"}, "ui": {"app", "tests"}}

@@ -7,7 +7,8 @@ import torch
 from vae import data
 from vae.errors import BadInput
 from vae.model import VAEConfig
-from vae.training import TrainConfig, train
+from vae.recipe import TrainConfig
+from vae.training import train
 
 TINY = TrainConfig(
     data="none", steps=40, batch=16, rate=3e-3, flip=True, seed=5, ema=0.9,

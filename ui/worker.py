@@ -21,7 +21,8 @@ from vae import data, evaluation, images
 from vae.atlas import ACTIVE_NATS
 from vae.errors import BadInput
 from vae.model import VAEConfig
-from vae.training import Progress, TrainConfig, train
+from vae.recipe import TrainConfig
+from vae.training import Progress, train
 
 PICTURES_AT_LEAST, PICTURES_AT_MOST = 20, 20_000
 PREVIEWS = 10

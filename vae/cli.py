@@ -15,7 +15,8 @@ from tqdm import tqdm
 from vae import checkpoints, data, evaluation, images, latents
 from vae.errors import BadInput
 from vae.model import VAEConfig
-from vae.training import TrainConfig, train
+from vae.recipe import TrainConfig
+from vae.training import train
 
 CHECKPOINT_HELP = "a name under checkpoints/, a folder, or a hub id such as owner/name"
 OUT_HELP = "*.npy: (N, H, W, C) uint8; *.png: one grid; *.gif: a film; anything else: a folder of PNGs"

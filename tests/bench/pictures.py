@@ -22,6 +22,7 @@ from vae import checkpoints, data, distances, training
 from vae.atlas import chart
 from vae.evaluation import COMPARED
 from vae.model import VAE, to_pictures, to_tensor
+from vae.recipe import TrainConfig
 
 BATCH = 250
 FIT_ON = 10_000  # latents that a peer's mixture is fitted on
@@ -36,7 +37,7 @@ class Result:
     pictures_seen: int
 
 
-def ours(config: training.TrainConfig, pictures: np.ndarray, minutes: float, count: int) -> Result:
+def ours(config: TrainConfig, pictures: np.ndarray, minutes: float, count: int) -> Result:
     config = config.override(minutes=minutes)
     *_, last = training.train(config, pictures, report_seconds=10)
     model = last.model
@@ -53,7 +54,7 @@ class _Enough(Exception):
     """The time is up; there is no gentler way out of pythae's loop."""
 
 
-def peer(kind: str, config: training.TrainConfig, pictures: np.ndarray, minutes: float, count: int) -> Result:
+def peer(kind: str, config: TrainConfig, pictures: np.ndarray, minutes: float, count: int) -> Result:
     """kind: VAE, VAEGAN or RAE_L2, as pythae calls them."""
     from pythae import models, samplers, trainers
     from pythae.data.datasets import BaseDataset
@@ -124,7 +125,7 @@ def run(args: argparse.Namespace) -> None:
     if not distances.has_network():
         sys.exit(f"the features need {' and '.join(distances.PACKAGES)}: tests/requirements.txt")
     recipe = checkpoints.root() / "faces" / "recipe.toml"
-    config = training.TrainConfig.from_toml(recipe.read_text(encoding="utf-8"))
+    config = TrainConfig.from_toml(recipe.read_text(encoding="utf-8"))
     form = {"size": config.model.size, "channels": config.model.channels, "framing": config.framing}
     learnt, held = (data.load(config.data, args.data, part=part, **form) for part in ("train", "heldout"))
     count = min(COMPARED, len(learnt))

@@ -25,6 +25,7 @@ from torchvision import datasets, transforms
 from tests.bench.report import Sample, ratios, table
 from vae import checkpoints, data, device, training
 from vae.model import VAE
+from vae.recipe import TrainConfig
 
 WARM_UP_STEPS = 4
 PYTHAE_BYTES = 3e8  # it wants its pictures as floats in memory; the speed does not depend on how many
@@ -54,7 +55,7 @@ class Clock:
         return self.pictures / (self.ended - self.began)
 
 
-def ours(config: training.TrainConfig, pictures: np.ndarray, seconds: float) -> float:
+def ours(config: TrainConfig, pictures: np.ndarray, seconds: float) -> float:
     """-> pictures/s of vae.training."""
     clock = Clock(seconds)
     batch = min(config.batch, len(pictures))
@@ -83,7 +84,7 @@ def plain_loss(model: VAE, x: Tensor) -> Tensor:
     return (reconstruction + kl) / len(x)
 
 
-def plain(config: training.TrainConfig, dataset: torch.utils.data.Dataset, workers: int, seconds: float) -> float:
+def plain(config: TrainConfig, dataset: torch.utils.data.Dataset, workers: int, seconds: float) -> float:
     """-> pictures/s of a plain fp32 loop: torchvision's data set, DataLoader, Adam."""
     where = device.pick()
     model = VAE(config.model).to(where).train()
@@ -104,7 +105,7 @@ class _Enough(Exception):
     """The time is up; there is no gentler way out of pythae's loop."""
 
 
-def pythae_trainer(config: training.TrainConfig, pictures: Tensor, seconds: float) -> float:
+def pythae_trainer(config: TrainConfig, pictures: Tensor, seconds: float) -> float:
     """-> pictures/s of pythae's BaseTrainer around the same encoder and decoder; pictures (N, C, H, W) in [0, 1]."""
     from pythae.data.datasets import BaseDataset
     from pythae.models import VAE as PythaeVAE
@@ -174,7 +175,7 @@ def peers_data(name: str, root: Path) -> Iterator[torch.utils.data.Dataset]:
 
 def measure(name: str, args: argparse.Namespace) -> str:
     recipe = checkpoints.root() / name / "recipe.toml"
-    config = training.TrainConfig.from_toml(recipe.read_text()).override(steps=10**6)
+    config = TrainConfig.from_toml(recipe.read_text()).override(steps=10**6)
     model = config.model
     pictures = data.load(
         config.data, args.data, size=model.size, channels=model.channels, framing=config.framing
