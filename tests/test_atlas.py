@@ -11,7 +11,7 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 
 from vae import atlas as atlases
 from vae.atlas import Atlas, chart, typical
-from vae.directions import Named, fit_named
+from vae.directions import Named, fit_named, why_not
 from vae.errors import BadInput
 from vae.model import VAE, VAEConfig, to_tensor
 from vae.priors import Mixture, fit_mixture
@@ -124,6 +124,8 @@ def test_columns_of_names_gaps_and_single_values_get_no_direction():
         "constant": np.ones(400),
     }
     assert fit_named(z, columns) == ()
+    assert all(why_not(column) for column in columns.values())
+    assert why_not(columns["gaps"]) == "gaps in 1 of 400 pictures"
     assert fit_named(z[:8], {"tiny": np.array([0, 1] * 4)}) == ()
 
 

@@ -65,6 +65,15 @@ def test_what_is_measured_is_what_ships(published, tmp_path):
     assert evaluation.evaluate(again.model, squares(60).images) == numbers
 
 
+def test_a_model_of_probabilities_cannot_refine_and_says_so(published):
+    model = checkpoints.load(published)
+    grey = dataclasses.replace(model, model=VAE(dataclasses.replace(CONFIG.model, likelihood="bernoulli")))
+    with pytest.raises(BadInput, match="gaussian"):
+        grey.refine(torch.zeros(1, 3), squares(1).images)
+    with pytest.raises(BadInput, match="3 finite"):
+        model.refine(torch.zeros(1, 4), squares(1).images)
+
+
 def test_publishing_replaces_a_checkpoint_but_nothing_else(copy, tmp_path):
     publish(copy)
     (tmp_path / "mine").mkdir()

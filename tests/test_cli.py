@@ -75,6 +75,22 @@ def test_train_publishes_a_whole_checkpoint_with_its_recipe_and_card(trained):
         Image.open(trained / "figures" / f"{name}.png").verify()
 
 
+def test_eight_small_pictures_and_a_strange_table_train_as_well(tmp_path):
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 9, 12, 3), dtype=np.uint8)
+    for place, picture in enumerate(pictures):
+        Image.fromarray(picture).save(tmp_path / f"{place}.png")
+    rows = [f"{place}.png,{place % 2},{'' if place == 3 else place},1" for place in range(8)]
+    (tmp_path / "attributes.csv").write_text("\n".join(["file,rare,gaps,constant", *rows, "nowhere.png,1,1,1"]))
+    recipe = (
+        RECIPE.replace("digits-small", "eight").replace("channels = 1", "channels = 3").replace("bernoulli", "gaussian")
+    )
+    (tmp_path / "recipe.toml").write_text(f"sharpen = 0.3\n{recipe}")
+    main(["train", str(tmp_path / "recipe.toml"), "--data", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert "No direction was made of rare (only 3 pictures on one side), gaps (gaps in 1 of 7 pictures), constant (the same" in (
+        tmp_path / "out" / "README.md"
+    ).read_text()  # fmt: skip
+
+
 def test_sample_follows_its_seed_and_its_out(trained, tmp_path):
     command = ["sample", str(trained), "--count", "5", "--seed", "3"]
     for out in ("a.npy", "b.npy", "grid.png", "film.gif", "folder"):

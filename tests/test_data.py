@@ -60,6 +60,22 @@ def test_attributes_follow_their_pictures(tmp_path):
     assert pictures.attributes["hair"].tolist() == ["none", "red"]
 
 
+def test_gaps_in_a_table_stay_gaps(tmp_path):
+    table = "file,glasses,hair,none\na.png,,\nb.png,1,red,\nelsewhere.png,1,1,1\n"
+    archive = make_zip(tmp_path / "set.zip", **{"a.png": png(), "b.png": png(), "attributes.csv": table})
+    found = data.from_files(archive, **FORM).attributes
+    assert np.isnan(found["glasses"]).tolist() == [True, False]
+    assert found["hair"].tolist() == ["", "red"]
+    assert np.isnan(found["none"]).all()
+
+
+@pytest.mark.parametrize("table", ["", "\n", "hair\nred\n", "file\n", "\0\0", "a,b\n1\n"])
+def test_a_table_that_names_no_files_is_refused_with_a_sentence(tmp_path, table):
+    archive = make_zip(tmp_path / "set.zip", **{"a.png": png(), "attributes.csv": table})
+    with pytest.raises(BadInput, match=r"no row for a\.png"):
+        data.from_files(archive, **FORM)
+
+
 def test_a_picture_without_a_row_is_named(tmp_path):
     archive = make_zip(tmp_path / "set.zip", **{"a.png": png(), "attributes.csv": "file,x\nz.png,1\n"})
     with pytest.raises(BadInput, match=r"a\.png"):

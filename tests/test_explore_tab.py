@@ -16,7 +16,7 @@ from vae import checkpoints, faces, images
 from vae.errors import BadInput
 
 pytestmark = pytest.mark.skipif(not checkpoints.names(), reason=f"no checkpoint in {checkpoints.root()}")
-FUNCTIONS = (explore.decode, explore.decode_many, explore.surprise, explore.encode)
+FUNCTIONS = (explore.decode, explore.decode_many, explore.surprise, explore.encode, explore.closer)
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
@@ -159,6 +159,22 @@ def test_strange_eyes_are_answered_with_a_sentence(model_id, eyes, turn):
     assert answer["error"] != explore.say("page.bug")
 
 
+def test_a_search_comes_nearer_to_the_picture(model_id):
+    model = shelf.get(model_id)
+    (picture,) = model.atlas.examples[1:2]
+    z = model.encode(picture[None])[0].tolist()
+    answer = explore.closer({"model": model_id, "z": z, "seen": images.data_url(picture, "png")})
+    before, after = (np.square(model.decode([latent])[0].astype(float) - picture).mean() for latent in (z, answer["z"]))
+    assert after < 0.97 * before
+
+
+def test_one_search_at_a_time(model_id, view):
+    asked = {"model": model_id, "z": view["start"], "seen": view["picture"]}
+    with explore._search:
+        assert explore.closer(asked)["error"] == explore.say("explore.searching")
+    assert "z" in explore.closer(asked)
+
+
 @pytest.mark.parametrize("seed", [-1, 2**31, 1.5, True, "7", None, float("nan")])
 def test_strange_seeds_are_refused(model_id, seed):
     assert "error" in explore.surprise({"model": model_id, "seed": seed})
@@ -194,7 +210,7 @@ def test_whatever_is_sent_the_answer_is_an_object_and_never_a_crash(asked):
 
 @given(
     st.dictionaries(
-        st.sampled_from(["z", "zs", "seed", "example", "path", "drawing", "photo", "eyes", "turn"]),
+        st.sampled_from(["z", "zs", "seed", "seen", "example", "path", "drawing", "photo", "eyes", "turn"]),
         ANYTHING,
         max_size=3,
     )

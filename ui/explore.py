@@ -5,6 +5,7 @@ The server functions take one JSON object and can be called by anybody with anyt
 
 import html
 import math
+import threading
 from pathlib import Path
 
 import gradio as gr
@@ -28,10 +29,13 @@ DIRECTIONS = 12  # shown of those that the model found by itself
 AT_ONCE = 32  # latents in one call
 PHOTO_SIDE = 640  # pixels of the photograph that a visitor sets the eyes on
 SURPRISE_TEMPERATURE = 0.8  # a little less adventurous than the data: fewer oddities, still all kinds
+CLOSER_SECONDS = 0.5  # of one call; the page calls again and shows each answer
 BOARD = (
     '<div class="lp-explore"><section class="lp-card pic"><img src="{picture}" alt="{label}">'
     '<div class="side"></div></section></div>'
 )
+
+_search = threading.Lock()
 
 
 def view(model_id: str) -> dict:
@@ -41,6 +45,7 @@ def view(model_id: str) -> dict:
     return {
         "model": model_id,
         "is_grey": model.model.config.channels == 1,
+        "can_refine": model.model.config.likelihood == "gaussian",
         "start": start,
         "picture": images.data_url(model.decode([start])[0]),
         "knobs": [_plain(knob) for knob in _in_order(model.atlas.knobs())],
@@ -95,6 +100,23 @@ def surprise(asked: dict) -> dict:
     if type(seed) is not int or not 0 <= seed < 2**31:
         raise BadInput(say("explore.bad_seed", value=repr(seed)[:40]))
     return {"z": _short(model.atlas.prior("mixture", 1, seed, SURPRISE_TEMPERATURE)[0].tolist())}
+
+
+@answered
+def closer(asked: dict) -> dict:
+    """{"model", "z": [D], "seen": URL as encode gave it} -> {"z"}: after CLOSER_SECONDS of search, nearer to what was seen.
+
+    One visitor at a time: the search takes all of the machine's cores.
+    """
+    model = shelf.get(asked.get("model"))
+    z, seen = _latent(asked.get("z"), model), model.prepare(images.from_data_url(asked.get("seen")))
+    if not _search.acquire(blocking=False):
+        raise BadInput(say("explore.searching"))
+    try:
+        *_, found = model.refine([z], seen[None], CLOSER_SECONDS)
+    finally:
+        _search.release()
+    return {"z": _short(found.z[0].tolist())}
 
 
 @answered
@@ -181,7 +203,7 @@ def build(page: Page) -> None:
         html_template=BOARD.format(picture=first["picture"], label=html.escape(say("explore.picture"))),
         js_on_load=(COMPONENTS / "explore_mount.js").read_text(encoding="utf-8"),
         apply_default_css=False,
-        server_functions=[decode, decode_many, surprise, encode],
+        server_functions=[decode, decode_many, surprise, encode, closer],
         elem_id="explore-board",
         folder=COMPONENTS.as_posix(),
         words=section("explore"),

@@ -6,7 +6,7 @@ import re
 import shutil
 import tempfile
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from huggingface_hub.errors import HFValidationError
 from torch import Tensor
 
 from vae import device as devices
+from vae import latents
 from vae.atlas import Atlas
 from vae.errors import BadInput
 from vae.framing import FRAMINGS, fit
@@ -71,6 +72,24 @@ class Checkpoint:
 
     def decode(self, z: Tensor | np.ndarray | list) -> np.ndarray:
         """(N, D), clamped to +-BOUND -> uint8 (N, H, W, C). BadInput for another shape or values that are no numbers."""
+        z = self._checked(z)
+        with torch.inference_mode():
+            parts = [to_pictures(self.model.decode(z[i : i + BATCH])) for i in range(0, len(z), BATCH)]
+        return np.concatenate(parts) if parts else np.empty((0, *self.atlas.examples.shape[1:]), np.uint8)
+
+    def refine(
+        self, z: Tensor | np.ndarray | list, pictures: np.ndarray, seconds: float = 2.0
+    ) -> Iterator[latents.Refined]:
+        """From (N, D) on towards N prepared pictures by latents.refine, with decode's checks and clamp.
+
+        BadInput for a Bernoulli model, which has no sigma to weigh pixels against the prior with.
+        """
+        if self.model.config.likelihood != "gaussian":
+            raise BadInput(f"{self.name} has no gaussian likelihood; only such models can refine a latent.")
+        x = to_tensor(pictures, self.model.device)
+        return latents.refine(self.model.decode, self._checked(z), x, sigma=float(self.model.sigma), seconds=seconds)
+
+    def _checked(self, z: Tensor | np.ndarray | list) -> Tensor:
         try:
             z = torch.as_tensor(z, dtype=torch.float32)
         except (TypeError, ValueError, RuntimeError) as error:
@@ -78,10 +97,7 @@ class Checkpoint:
         latent = self.model.config.latent
         if z.ndim != 2 or z.shape[1] != latent or not z.isfinite().all():
             raise BadInput(f"Latents of {self.name} are lists of {latent} finite numbers; these are {tuple(z.shape)}.")
-        z = z.clamp(-BOUND, BOUND).to(self.model.device)
-        with torch.inference_mode():
-            parts = [to_pictures(self.model.decode(z[i : i + BATCH])) for i in range(0, len(z), BATCH)]
-        return np.concatenate(parts) if parts else np.empty((0, *self.atlas.examples.shape[1:]), np.uint8)
+        return z.clamp(-BOUND, BOUND).to(self.model.device)
 
     def is_familiar(self, picture: np.ndarray) -> bool:
         """Whether a prepared picture (H, W, C) comes back about as well as held-out pictures did."""

@@ -30,7 +30,10 @@ MAX_RATIO = 200  # of unpacked to packed bytes; pictures hardly shrink, bombs sh
 
 @dataclass(frozen=True)
 class Pictures:
-    """images (N, H, W, C) uint8; names, one each; attributes, columns of length N: float64 for numbers, else str."""
+    """images (N, H, W, C) uint8; names, one each; attributes, columns of length N: float64 for numbers
+
+    (a gap is NaN), else str.
+    """
 
     images: np.ndarray
     names: list[str]
@@ -201,7 +204,7 @@ def _attributes(text: str, names: list[str]) -> dict[str, np.ndarray]:
     for column in (key for key in ordered[0] if key not in (None, "file")):
         values = [row[column] or "" for row in ordered]
         try:
-            columns[column] = np.array(values, dtype=np.float64)
+            columns[column] = np.array([value or "nan" for value in values], dtype=np.float64)
         except ValueError:
             columns[column] = np.array(values)
     return columns

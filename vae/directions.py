@@ -35,10 +35,14 @@ def fit_named(mean: Tensor, attributes: dict[str, np.ndarray]) -> tuple[Named, .
     One ridge regression of the latents on all columns of numbers at once: a difference of means for "smile" would carry along
     whatever goes with smiling in the data. A column of 0 and 1 moves from 0 to 1, any other by a standard deviation. The
     values of a column of words ("hair=bun") are told apart beside all columns that the words do not tell already; each
-    moves there from the mean of the other values. Columns that hardly vary, have gaps or too many values are left out. Each
-    direction is scored on a tenth of the rows that the fit did not see.
+    moves there from the mean of the other values. Columns that hardly vary, have gaps or too many values are left out, as
+    why_not says. Each direction is scored on a tenth of the rows that the fit did not see.
     """
-    numbers = {name: column.astype(np.float64) for name, column in attributes.items() if _is_usable(column)}
+    numbers = {
+        name: column.astype(np.float64)
+        for name, column in attributes.items()
+        if _is_number(column) and not why_not(column)
+    }
     steps = {name: 1.0 if _is_binary(column) else column.std() for name, column in numbers.items()}
     latents_ = mean.double().numpy()
     z = latents_ - latents_.mean(axis=0)
@@ -87,21 +91,31 @@ def _named(name: str, vector: np.ndarray, column: np.ndarray, z: np.ndarray, hel
     return Named(name, torch.from_numpy(vector).float(), measure, score, share)
 
 
+def _is_number(column: np.ndarray) -> bool:
+    return column.dtype.kind in "fiub"
+
+
 def _is_binary(column: np.ndarray) -> bool:
     return bool(np.isin(column, (0, 1)).all())
 
 
-def _is_usable(values: np.ndarray) -> bool:
-    if values.dtype.kind not in "fiub" or not np.isfinite(values).all():
-        return False
-    if _is_binary(values):
-        return min((values == 0).sum(), (values == 1).sum()) >= MIN_EXAMPLES
-    return len(values) >= 2 * MIN_EXAMPLES and values.std() > 0
+def why_not(column: np.ndarray) -> str:
+    """Why no direction is made of a column; "" where one is."""
+    if not _is_number(column):
+        return "" if _values(column) else f"not 2 to {MOST_VALUES} values with {MIN_EXAMPLES} pictures each"
+    if not np.isfinite(column).all():
+        return f"gaps in {(~np.isfinite(column)).sum():,} of {len(column):,} pictures"
+    if column.std() == 0:
+        return "the same for all"
+    if _is_binary(column):
+        fewest = min((column == 0).sum(), (column == 1).sum())
+        return "" if fewest >= MIN_EXAMPLES else f"only {fewest} pictures on one side"
+    return "" if len(column) >= 2 * MIN_EXAMPLES else f"only {len(column)} pictures"
 
 
 def _values(words: np.ndarray) -> list[str]:
     """The values of a column of words that are worth a direction each; none of a column of names or of free text."""
-    if words.dtype.kind not in "US":
+    if _is_number(words):
         return []
     found, counts = np.unique(words, return_counts=True)
     kept = [str(value) for value, count in zip(found, counts, strict=True) if value and count >= MIN_EXAMPLES]

@@ -15,6 +15,7 @@ from vae.atlas import PRIORS, Atlas, chart
 from vae.checkpoints import Checkpoint
 from vae.critic import Critic
 from vae.data import Pictures
+from vae.directions import why_not
 from vae.errors import BadInput
 from vae.losses import bernoulli, gaussian
 from vae.model import VAE, to_tensor
@@ -304,7 +305,7 @@ def _card(
         tags=["vae", "variational-autoencoder", "latent-space", "image-generation"],
     )
     weights = sum(parameter.numel() for parameter in checkpoint.model.parameters())
-    knowing = checkpoint.atlas
+    knowing, parts = checkpoint.atlas, len(checkpoint.atlas.mixture.weights)
     sharpened = f" (the last {recipe['sharpen']:.0%} of the run with a critic)" if recipe.get("sharpen") else ""
     lines = [
         f"---\n{front.to_yaml()}\n---\n",
@@ -315,7 +316,7 @@ def _card(
         f"saved as fp16.\n",
         "## How it was made\n",
         f"- Data: {recipe['data']}, {len(train):,} pictures to learn from. {card.get('credit', '')}",
-        f"- Seed {recipe['seed']}, {int(history[-1][0]) if history else 0:,} steps of {recipe['batch']} pictures"
+        f"- Seed {recipe['seed']}, {int(history[-1][0]) if history else 0:,} steps of {min(recipe['batch'], len(train))} pictures"
         f"{sharpened}, "
         f"{seconds / 60:.0f} minutes on {devices.describe(checkpoint.model.device)}.",
         f"- The same again: `python -m vae train checkpoints/{name}/recipe.toml --out checkpoints/{name}`\n",
@@ -323,12 +324,16 @@ def _card(
         table(numbers),
         f"\nPrinted by `python -m vae evaluate {name}`.",
         f"\n{BERNOULLI_NOTE}" if config.likelihood == "bernoulli" else "",
-        f"\nThe mixture prior has {len(knowing.mixture.weights)} components, chosen by held-out likelihood.\n",
+        f"\nThe mixture prior has {parts} component{'s' if parts > 1 else ''}, chosen by held-out likelihood.\n",
     ]
     if rows:
         lines += [distance_table(rows), f"\n{DISTANCES_NOTE}\n"]
     if knowing.named:
         lines += ["## Named directions\n", _named_table(knowing)]
+    columns = merged(train.attributes or {}, recipe.get("categories", {}))
+    left_out = [f"{column} ({reason})" for column in columns if (reason := why_not(columns[column]))]
+    if left_out:
+        lines.append(f"\nNo direction was made of {', '.join(left_out)}.")
     if figures:
         may_show = recipe.get("show_data", True)
         lines += [

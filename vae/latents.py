@@ -122,8 +122,7 @@ def refine(
             if features is not None and wanted is not None:
                 apart = apart + (features(made) - wanted).square().flatten(1).mean(dim=1)
             nats = error.shape[1] * apart / (2 * sigma**2) + z.square().sum(dim=1) / 2
-            optimizer.zero_grad()
-            nats.sum().backward()
+            (z.grad,) = torch.autograd.grad(nats.sum(), z)  # and none of the network's weights
         is_better = apart.detach() < least
         least = torch.where(is_better, apart.detach(), least)
         errors = torch.where(is_better, error.detach().mean(dim=1), errors)

@@ -14,6 +14,8 @@ pytestmark = pytest.mark.browser
 BOARD, CANVAS = ".lp-explore", ".lp-explore .pic canvas"
 GREY = next((name for name in checkpoints.names() if checkpoints.load(name).model.config.channels == 1), None)
 
+PORTRAITS = next((name for name in checkpoints.names() if checkpoints.load(name).recipe["framing"] == "portrait"), None)
+
 
 def open_explore(page, url: str) -> None:
     page.goto(url, wait_until="domcontentloaded")
@@ -124,6 +126,49 @@ def test_a_photograph_of_something_else_gets_a_friendly_sentence(page, url, tmp_
     page.locator(f"{BOARD} input[type=file]").set_input_files(tmp_path / "photo.jpg")
     wait_for_another(page, before)
     expect(page.locator(f"{BOARD} .note")).to_contain_text("never saw a picture like that")
+
+
+def test_a_search_brings_the_picture_nearer_to_what_was_brought(page, url):
+    open_explore(page, url)
+    expect(page.locator(f"{BOARD} [data-act=closer]")).to_be_hidden()
+    page.get_by_role("button", name="example 2").click()
+    before = wait_for_another(page, shown(page))
+    act(page, "closer")
+    wait_for_another(page, before)
+    expect(page.locator(f"{BOARD} [data-act=closer]")).to_be_enabled(timeout=60_000)
+    act(page, "undo")  # the whole search is one step
+    page.wait_for_function(f"old => document.querySelector('{CANVAS}').toDataURL() === old", arg=before)
+
+
+@pytest.mark.skipif(PORTRAITS is None, reason="no checkpoint of portraits")
+def test_eyes_can_be_set_by_hand(page, url, tmp_path):
+    noise = np.full((200, 300, 3), 128, dtype=np.uint8)
+    noise[80:120, 100:200] = (200, 150, 120)
+    (tmp_path / "photo.png").write_bytes(images.encode(noise))
+    open_explore(page, url)
+    page.locator(f"#lp-header [data-id={PORTRAITS}]").click()
+    page.wait_for_selector(f"{BOARD}[data-model={PORTRAITS}]")
+    page.wait_for_selector(f"{BOARD} .knob .end img[src^='data:image/jpeg']")
+    expect(page.locator(f"{BOARD} [data-act=eyes]")).to_be_hidden()
+    before = shown(page)
+    page.locator(f"{BOARD} input[type=file]").set_input_files(tmp_path / "photo.png")
+    before = wait_for_another(page, before)
+    expect(page.locator(f"{BOARD} .note")).to_contain_text("the middle of the picture was taken")
+    act(page, "eyes")
+    photo, cross = page.locator(".lp-eyes img").bounding_box(), page.get_by_role("button", name="eye 1")
+    at = cross.bounding_box()
+    page.mouse.move(at["x"] + at["width"] / 2, at["y"] + at["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(photo["x"] + 0.4 * photo["width"], photo["y"] + 0.5 * photo["height"], steps=4)
+    page.mouse.up()
+    moved = cross.bounding_box()
+    assert moved["x"] + moved["width"] / 2 == pytest.approx(photo["x"] + 0.4 * photo["width"], abs=2)
+    other = page.get_by_role("button", name="eye 2")
+    other.focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowDown")
+    page.locator(".lp-eyes").get_by_role("button", name="Done").click()
+    wait_for_another(page, before)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n broken"])

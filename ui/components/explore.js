@@ -1,5 +1,6 @@
 // The Explore tab: picture, buttons, starting points, knobs and strip put together. The page around it gives a backend:
 //   decode(z) -> URL of a picture; pictures(zs) -> URLs; surprise(seed) -> latent;
+//   closer({z, seen}) -> a latent nearer to what was seen, a moment's search on;
 //   encode({example: i} | {file: File} | {drawing: data URL} | {photo, eyes, turn}) -> {z, seen: URL, note: sentence or ""},
 //   of portraits also photo: URL, eyes: [[x, y], [x, y]] in shares of its sides, and turn: what {photo, eyes, turn} asks again
 // each as a promise that fails with an Error whose message a visitor may read (and isFinal, where trying again is no use).
@@ -11,6 +12,7 @@ import { Latent, whole } from "./latent.js";
 import { Live } from "./live.js";
 import { Strip } from "./strip.js";
 
+const ROUNDS = 4; // of the search for a nearer picture, half a second each
 const QUIET = 400; // ms after which a drag counts as over and the speed is no longer shown
 
 export class Explore {
@@ -54,7 +56,7 @@ export class Explore {
     this.size.textContent = fill(this.words.made_from, { latent: view.start.length });
     this.drawButton.hidden = !view.is_grey;
     this.eyes.load({});
-    this.eyesButton.hidden = true;
+    this.eyesButton.hidden = this.closerButton.hidden = true;
     this.startBox.replaceChildren(...view.examples.map((url, example) =>
       make("button", {
         class: "start", type: "button", "aria-label": fill(this.words.example, { number: example + 1 }),
@@ -91,6 +93,9 @@ export class Explore {
     this.eyes = new Eyes(words, photo => this.#start(photo));
     this.eyesButton = button("eyes", () => this.eyes.open());
     this.eyesButton.hidden = true;
+    this.closerButton = button("closer", () => this.#closer());
+    this.closerButton.title = words.closer_note;
+    this.closerButton.hidden = true;
     this.startBox = make("div", { class: "examples" });
     this.knobBox = make("div");
     this.stripBox = make("div", { class: "lp-card strips" });
@@ -109,7 +114,7 @@ export class Explore {
       this.note);
     const starts = make("div", { class: "starts" },
       make("span", {}, words.start_from), this.startBox,
-      button("upload", () => this.file.click()), this.eyesButton, this.drawButton, this.file);
+      button("upload", () => this.file.click()), this.eyesButton, this.closerButton, this.drawButton, this.file);
     const how = make("details", { class: "lp-card how" },
       make("summary", {}, words.how), make("p", {}, words.how_says), make("p", { class: "formula" }, words.how_formula),
       make("pre", { tabindex: 0 }, make("code", {}, words.how_code)));
@@ -152,6 +157,8 @@ export class Explore {
       const { z, note, seen, ...portrait } = await coming;
       if (view !== this.view) return; // another model has been opened meanwhile
       this.latent.jump(z);
+      this.found = { z, seen };
+      this.closerButton.hidden = !seen || !view.can_refine;
       if (portrait.photo) this.eyes.load(portrait);
       this.eyesButton.hidden = !this.eyes.photo;
       this.say(note, { seen: note ? seen : "" });
@@ -159,6 +166,28 @@ export class Explore {
       if (view === this.view) this.say(error.message, { isError: true });
     } finally {
       clearTimeout(waiting);
+    }
+  }
+
+  // From what the encoder answered on towards the picture, shown step by step; one step to undo.
+  async #closer() {
+    const { found } = this;
+    this.latent.settle();
+    let here = this.latent.z;
+    this.closerButton.disabled = true;
+    try {
+      for (let round = 0; round < ROUNDS; round++) {
+        const z = await this.backend.closer(found);
+        found.z = z;
+        if (found !== this.found || here !== this.latent.z) return; // the visitor has gone elsewhere meanwhile
+        this.latent.drift(z);
+        here = this.latent.z;
+      }
+      this.latent.settle();
+    } catch (error) {
+      this.say(error.message, { isError: true });
+    } finally {
+      this.closerButton.disabled = false;
     }
   }
 

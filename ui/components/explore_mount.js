@@ -44,6 +44,7 @@
     decode: async z => (await ask("decode", { z }, 1)).picture,
     pictures: async zs => (await ask("decode_many", { zs })).pictures,
     surprise: async seed => (await ask("surprise", { seed })).z,
+    closer: async question => (await ask("closer", question, 1)).z,
     encode,
   };
   const explore = new Explore(box, {

@@ -21,6 +21,11 @@ export class Latent extends EventTarget {
     this.#move(moved(this.z, knob, step));
   }
 
+  // On the way to somewhere; settle() says when it is reached.
+  drift(z) {
+    this.#move([...z]);
+  }
+
   // The hand rests: what stood before becomes one step to undo.
   settle() {
     if (this.z === this.settled) return;
@@ -32,7 +37,7 @@ export class Latent extends EventTarget {
 
   jump(z) {
     this.settle();
-    this.#move([...z]);
+    this.drift(z);
     this.settle();
   }
 
