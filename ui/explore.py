@@ -24,7 +24,10 @@ from vae.errors import BadInput
 
 EXAMPLES = 8
 LABELS = section("knobs")  # for knobs whose name in the data is not what people would say
-FIRST = ("smile", "glasses", "beard", "hat", "long_hair", "hair_lightness", "skin_lightness", "roll")
+FIRST = (
+    "smile", "glasses", "turn", "beard", "hat", "long_hair", "hair_lightness", "skin_lightness", "roll", "hair=blond",
+    "young", "hair=gray", "background_light", "blue_sky", "kind=sea", "kind=forest", "kind=street", "kind=mountain",
+)  # fmt: skip
 DIRECTIONS = 12  # shown of those that the model found by itself
 AT_ONCE = 32  # latents in one call
 PHOTO_SIDE = 640  # pixels of the photograph that a visitor sets the eyes on
@@ -39,12 +42,17 @@ _search = threading.Lock()
 
 
 def view(model_id: str) -> dict:
-    """All that the page needs to open a model: start latent with its picture, knobs, examples. BadInput for a strange id."""
+    """All that the page needs to open a model: start latent with its picture, knobs, examples, its card's words.
+
+    BadInput for a strange id.
+    """
     model = shelf.get(model_id)
+    card = model.recipe.get("card", {})
     start = _short(model.encode(model.atlas.examples[:1])[0].tolist())
     return {
         "model": model_id,
         "is_grey": model.model.config.channels == 1,
+        "about": [card[part] for part in ("about", "credit", "failures") if card.get(part)],
         "can_refine": model.model.config.likelihood == "gaussian",
         "start": start,
         "picture": images.data_url(model.decode([start])[0]),

@@ -117,13 +117,13 @@ def judge(
     rows, count = len(real), len(drawn)
     drawn = drawn.detach().requires_grad_(True)
     seen_drawn, seen_real = augment([drawn, real], generator)
-    verdict, features = critic(torch.cat([seen_drawn, seen_real]))
-    on_drawn, on_real = verdict.split([count, rows])
+    # Two looks, not one at all pictures: the gradients for the drawn ones then need not pass through the real ones.
+    (on_drawn, features), (on_real, aims) = critic(seen_drawn), critic(seen_real)
     margin = torch.cat([on_real, on_real[: count - rows]]) - on_drawn  # (N, H, W)
     critic_loss, verdict_loss = F.softplus(-margin).mean(), F.softplus(margin).mean()
     feature_loss = torch.zeros((), device=drawn.device)
-    for maps in features:
-        aim = maps[count:].detach()
+    for maps, of_real in zip(features, aims, strict=True):
+        aim = of_real.detach()
         feature_loss = feature_loss + (maps[:rows] - aim).square().mean() / aim.square().mean().clamp_min(1e-6)
     pulls = [
         (adversarial, torch.autograd.grad(verdict_loss, drawn, retain_graph=True)[0], count),

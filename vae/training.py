@@ -263,7 +263,7 @@ def train(
             done=over,
             is_whole=is_whole,
         )
-        if shown is not None and (over or now - previewed >= preview_seconds):
+        if shown is not None and dreams is not None and (over or now - previewed >= preview_seconds):
             with torch.inference_mode():
                 progress.made_again = to_pictures(run.average.decode(run.average.encode(shown).mode()))
                 progress.dreamt = to_pictures(run.average.decode(dreams))

@@ -221,6 +221,14 @@ def test_knobs_work_by_keyboard_and_say_what_they_are(page, url):
     wait_for_another(page, before)
 
 
+def test_the_model_says_where_it_comes_from_and_what_it_cannot_do(page, url):
+    open_explore(page, url)
+    page.get_by_text("About this model").click()
+    card = checkpoints.load(checkpoints.names()[0]).recipe["card"]
+    for part in ("about", "credit", "failures"):
+        expect(page.get_by_text(card[part])).to_be_visible()
+
+
 def test_folds_hold_the_rest_of_the_knobs(page, url):
     open_explore(page, url)
     count = page.locator(f"{BOARD} .knob").count()

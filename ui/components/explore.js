@@ -55,6 +55,8 @@ export class Explore {
     this.root.dataset.model = view.model;
     this.size.textContent = fill(this.words.made_from, { latent: view.start.length });
     this.drawButton.hidden = !view.is_grey;
+    this.about.replaceChildren(make("summary", {}, this.words.about), ...view.about.map(text => make("p", {}, text)));
+    this.about.hidden = !view.about.length;
     this.eyes.load({});
     this.eyesButton.hidden = this.closerButton.hidden = true;
     this.startBox.replaceChildren(...view.examples.map((url, example) =>
@@ -118,9 +120,10 @@ export class Explore {
     const how = make("details", { class: "lp-card how" },
       make("summary", {}, words.how), make("p", {}, words.how_says), make("p", { class: "formula" }, words.how_formula),
       make("pre", { tabindex: 0 }, make("code", {}, words.how_code)));
+    this.about = make("details", { class: "lp-card how" });
     this.root.replaceChildren(
       picture,
-      make("div", { class: "more" }, this.stripBox, how),
+      make("div", { class: "more" }, this.stripBox, this.about, how),
       make("section", { class: "turn" },
         starts, make("p", { class: "promise" }, words.promise),
         make("div", { class: "lp-card" }, make("h2", {}, words.knobs), this.knobBox)),
