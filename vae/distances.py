@@ -41,6 +41,7 @@ def _network(name: str, device: str):
 
     model_file = getattr(importlib.import_module(PACKAGES[name][1]), f"Efficientnet{name[-5:]}ModelFile")
     net = EfficientNet.from_name(name.lower())
+    # The packages bring a file of PyTorch's; weights_only admits tensors and refuses anything that could run.
     net.load_state_dict(torch.load(model_file.get_model_file_path(), map_location="cpu", weights_only=True))
     return net.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
 
