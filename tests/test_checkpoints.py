@@ -62,7 +62,9 @@ def test_what_is_published_can_be_loaded_by_name_and_by_folder(published, monkey
 def test_what_is_measured_is_what_ships(published, tmp_path):
     numbers = publish(tmp_path / "again")
     again = checkpoints.load(tmp_path / "again")
-    assert evaluation.evaluate(again.model, squares(60).images) == numbers
+    assert evaluation.evaluate(again.model, squares(60).images) == pytest.approx(
+        numbers, rel=1e-5
+    )  # a GPU adds up anew
 
 
 def test_a_model_of_probabilities_cannot_refine_and_says_so(published):

@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 
 from vae import critic as critics
-from vae import distances
+from vae import distances, evaluation, steps
 from vae.critic import Critic, judge, shifted
 from vae.errors import BadInput
 from vae.model import VAEConfig
 from vae.recipe import TrainConfig
 from vae.training import train
 
+SHIFT = torch.tensor([3, -2])
 PULLS = {"pixel": 0.3, "feature": 1.0, "adversarial": 0.5}
 
 
@@ -40,8 +41,8 @@ def made_to_tell(critic: Critic, real: torch.Tensor, drawn: torch.Tensor) -> Non
 def test_losses_compare_pairs_and_gradients_are_autograds(critic):
     real = torch.rand(4, 3, 16, 16, generator=generator())
     drawn = torch.rand(6, 3, 16, 16, generator=generator(3))
-    judged = judge(critic, real, drawn, generator(1), **PULLS, penalty=2.0)
-    seen_drawn, seen_real = shifted([drawn, real], generator(1))
+    judged = judge(critic, real, drawn, SHIFT, **PULLS, penalty=2.0)
+    seen_drawn, seen_real = shifted([drawn, real], SHIFT)
     pairs = [(seen_real[i % 4], seen_drawn[i]) for i in range(6)]
     apart = torch.stack([critic(one[None])[0] - critic(other[None])[0] for one, other in pairs])
     loss, against = torch.log1p(torch.exp(-apart)).mean(), torch.log1p(torch.exp(apart)).mean()
@@ -61,12 +62,9 @@ def test_each_pull_alone_goes_its_own_way(critic):
     real = torch.rand(4, 3, 16, 16, generator=generator())
     drawn = 0.5 * F.avg_pool2d(real, 3, 1, 1)
     made_to_tell(critic, real, drawn)
-    alone = {
-        name: judge(critic, real, drawn, generator(1), **{**dict.fromkeys(PULLS, 0.0), name: 1.0}).pull
-        for name in PULLS
-    }
+    alone = {name: judge(critic, real, drawn, SHIFT, **{**dict.fromkeys(PULLS, 0.0), name: 1.0}).pull for name in PULLS}
     pixels = drawn.shape[1:].numel()
-    loss = float(judge(critic, real, drawn, generator(1), **PULLS).critic_loss)
+    loss = float(judge(critic, real, drawn, SHIFT, **PULLS).critic_loss)
     trust = 1 - loss / math.log(2)
     assert 0 < trust < 1
     for name, pull in alone.items():
@@ -75,9 +73,9 @@ def test_each_pull_alone_goes_its_own_way(critic):
     cosine = F.cosine_similarity(alone["pixel"].flatten(), (drawn - real).flatten(), dim=0)
     assert float(cosine) == pytest.approx(1, abs=1e-5)
     nearer = drawn - 0.01 * pixels * alone["adversarial"]  # a step down the pull is a step towards "real"
-    moved = judge(critic, real, nearer, generator(1), **PULLS)
-    assert moved.adversarial < judge(critic, real, drawn, generator(1), **PULLS).adversarial
-    both = judge(critic, real, drawn, generator(1), pixel=2.0, feature=0.0, adversarial=1.0).pull
+    moved = judge(critic, real, nearer, SHIFT, **PULLS)
+    assert moved.adversarial < judge(critic, real, drawn, SHIFT, **PULLS).adversarial
+    both = judge(critic, real, drawn, SHIFT, pixel=2.0, feature=0.0, adversarial=1.0).pull
     torch.testing.assert_close(both, 2 * alone["pixel"] + alone["adversarial"])
 
 
@@ -85,7 +83,7 @@ def test_pictures_without_an_original_are_pulled_by_the_verdict_alone(critic):
     real = torch.rand(4, 3, 16, 16, generator=generator())
     drawn = 0.5 * torch.rand(6, 3, 16, 16, generator=generator(3))
     made_to_tell(critic, real, drawn)
-    pull = judge(critic, real, drawn, generator(1), pixel=1.0, feature=1.0, adversarial=0.0).pull
+    pull = judge(critic, real, drawn, SHIFT, pixel=1.0, feature=1.0, adversarial=0.0).pull
     assert (pull[4:] == 0).all()
     assert (pull[:4].flatten(1).norm(dim=1) > 0).all()
 
@@ -94,7 +92,7 @@ def test_a_critic_that_cannot_tell_is_not_listened_to(critic):
     real, drawn = torch.rand(2, 4, 3, 16, 16, generator=generator()).unbind(0)
     with torch.no_grad():
         critic.verdict.weight.zero_()
-    judged = judge(critic, real, drawn, generator(1), pixel=0.0, feature=1.0, adversarial=1.0)
+    judged = judge(critic, real, drawn, SHIFT, pixel=0.0, feature=1.0, adversarial=1.0)
     assert float(judged.critic_loss) == pytest.approx(math.log(2))
     assert float(judged.pull.abs().max()) < 1e-6
 
@@ -104,7 +102,7 @@ def test_the_teachers_lesson_is_followed_and_only_that(critic):
     real = torch.rand(2, 3, 64, 64, generator=generator())
     drawn = F.avg_pool2d(real, 5, 1, 2)
     drawn = torch.cat([drawn, drawn[:1]])
-    judged = judge(critic, real, drawn, generator(1), pixel=0.0, feature=0.0, adversarial=0.0, perceptual=1.0)
+    judged = judge(critic, real, drawn, SHIFT, pixel=0.0, feature=0.0, adversarial=0.0, perceptual=1.0)
     assert (judged.pull[2:] == 0).all()  # has no original
     assert float(judged.pull[:2].square().mean().sqrt()) == pytest.approx(1 / drawn[0].numel(), rel=1e-3)
     nearer = drawn - 0.02 * drawn[0].numel() * judged.pull
@@ -115,7 +113,7 @@ def test_the_teachers_lesson_is_followed_and_only_that(critic):
 
 def test_sets_are_shifted_alike_and_let_gradients_through():
     x = torch.rand(5, 3, 16, 16, generator=generator()).requires_grad_(True)
-    first, second = shifted([x, x[:3]], generator(4))
+    first, second = shifted([x, x[:3]], SHIFT)
     assert torch.equal(first[:3], second)
     assert not torch.allclose(first, x)
     assert torch.equal(first.flatten().sort().values, x.flatten().sort().values)  # nothing is lost
@@ -192,18 +190,23 @@ def test_a_stop_while_sharpening_costs_nothing(tmp_path):
 
 
 def test_a_critic_that_breaks_takes_the_run_a_step_back(monkeypatch):
-    from vae import training
-
-    real, calls = training.judge, []
+    real, calls = steps.judge, []
 
     def breaks_once(*args, **kwargs):
         judged = real(*args, **kwargs)
         calls.append(1)
         return dataclasses.replace(judged, pull=judged.pull * float("nan")) if len(calls) == 5 else judged
 
-    monkeypatch.setattr(training, "judge", breaks_once)
+    monkeypatch.setattr(steps, "judge", breaks_once)
     notes = [p.note for p in train(CONFIG, stripes(), device="cpu", report_seconds=0) if p.note]
     assert any("back to step" in note for note in notes)
+
+
+@pytest.mark.gpu
+def test_recorded_steps_do_what_the_cpu_does():
+    on_cpu, on_gpu = ([*train(CONFIG, stripes(), device=device)][-1] for device in ("cpu", "cuda"))
+    errors = [evaluation.evaluate(last.model, stripes())["rmse"] for last in (on_cpu, on_gpu)]
+    assert errors[1] == pytest.approx(errors[0], rel=0.1)
 
 
 @pytest.mark.parametrize(

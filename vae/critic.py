@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from vae import distances
 
-SHIFT = 4  # pixels, at most
+SHIFT = 4  # pixels that pictures are rolled by before the critic looks, at most
 SLOPE = 0.2
 
 
@@ -52,14 +52,16 @@ def save(critic: Critic, path: Path) -> None:
     safetensors.torch.save_file(state, path)
 
 
-def shifted(pictures: list[Tensor], generator: torch.Generator) -> list[Tensor]:
-    """Sets of pictures (N, C, H, W), all rolled by one and the same random number of pixels: differentiable augmentation
+def shifted(pictures: list[Tensor], shift: Tensor) -> list[Tensor]:
+    """Sets of pictures (N, C, S, S), all rolled down and across by shift (2,), whole pixels: differentiable augmentation
 
     (Zhao et al. 2020). The grids in which any critic sees fall elsewhere with every step, and none of them settles in the
     pictures. Changes of colour and covered squares, which that paper adds, blind a small critic.
     """
-    down, across = torch.randint(-SHIFT, SHIFT + 1, (2,), generator=generator).tolist()
-    return [shown.roll((down, across), (2, 3)) for shown in pictures]
+    # By index, not by roll: a shift that is a tensor can change from one replay of a recorded step to the next.
+    places = torch.arange(pictures[0].shape[-1], device=shift.device)
+    down, across = ((places - by) % len(places) for by in shift)
+    return [shown.index_select(2, down).index_select(3, across) for shown in pictures]
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def judge(
     critic: Critic,
     real: Tensor,
     drawn: Tensor,
-    generator: torch.Generator,
+    shift: Tensor,
     *,
     pixel: float,
     feature: float,
@@ -92,11 +94,12 @@ def judge(
     adversarial and perceptual are their shares, each scaled to the same root mean square first: otherwise their units would
     decide, and they change while the critic learns. What comes from the critic counts by how well it tells the two apart, from
     nothing at chance (a loss of log 2) to all at a loss of 0: else it would teach its noise. Rows beyond R have no original:
-    only the verdict pulls. penalty: the weight of R1, half of the squared slope of a picture's mean score, pixels in [0, 1].
+    only the verdict pulls. shift: as in shifted. penalty: the weight of R1, half of the squared slope of a picture's mean score,
+    pixels in [0, 1].
     """
     rows, count = len(real), len(drawn)
     drawn = drawn.detach().requires_grad_(True)
-    seen_drawn, seen_real = shifted([drawn, real], generator)
+    seen_drawn, seen_real = shifted([drawn, real], shift)
     # Two looks, not one at all pictures: the gradients for the drawn ones then need not pass through the real ones.
     (on_drawn, features), (on_real, aims) = critic(seen_drawn), critic(seen_real)
     margin = torch.cat([on_real, on_real[: count - rows]]) - on_drawn  # (N, H, W)
@@ -105,7 +108,7 @@ def judge(
     for maps, of_real in zip(features, aims, strict=True):
         aim = of_real.detach()
         feature_loss = feature_loss + (maps[:rows] - aim).square().mean() / aim.square().mean().clamp_min(1e-6)
-    trust = float((1 - critic_loss.detach() / math.log(2)).clamp(0, 1))
+    trust = (1 - critic_loss.detach() / math.log(2)).clamp(0, 1)
     pulls = [
         (trust * adversarial, torch.autograd.grad(verdict_loss, drawn, retain_graph=True)[0], count),
         (trust * feature, torch.autograd.grad(feature_loss, drawn, retain_graph=True)[0], rows),

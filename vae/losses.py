@@ -62,8 +62,9 @@ def negative_elbo(
     beta weighs the KL (Higgins et al. 2017). free_bits, in nats per unit, is what each unit may say at no cost (Kingma et
     al. 2016). Raises BadInput for a negative or infinite beta or free_bits.
     """
-    for name, value in {"beta": float(beta), "free_bits": float(free_bits)}.items():
-        if not (math.isfinite(value) and value >= 0):
+    for name, value in {"beta": beta, "free_bits": free_bits}.items():
+        # A tensor is taken as it is: to look at its value would make the CPU wait for the GPU.
+        if not (isinstance(value, Tensor) or (math.isfinite(value) and value >= 0)):
             raise BadInput(f"{name} is {value}; it must be 0 or more.")
     if likelihood == "bernoulli":
         sigma = None

@@ -96,8 +96,11 @@ class Posterior:
         return self.mean
 
     def sample(self, generator: torch.Generator) -> Tensor:
-        """(N, D): one draw for each picture, differentiable in mean and logvar; the generator lives on the CPU."""
-        noise = torch.randn(self.mean.shape, generator=generator).to(self.mean.device)
+        """(N, D): one draw for each picture; the generator lives on the CPU."""
+        return self.at(torch.randn(self.mean.shape, generator=generator).to(self.mean.device))
+
+    def at(self, noise: Tensor) -> Tensor:
+        """(N, D) of N(0, 1) -> (N, D): the draws that this noise stands for, differentiable in mean and logvar."""
         return self.mean + noise * torch.exp(0.5 * self.logvar)
 
     def kl(self) -> Tensor:

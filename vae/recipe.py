@@ -18,10 +18,11 @@ class TrainConfig:
 
     data: a set's name for data.load. framing: how pictures are brought to the model's form, for framing.fit.
     rate: the learning rate after the warm-up, falling to 0 along a cosine. kl_warmup: the share of the run over which
-    beta rises from 0. free_bits: nats per unit at no cost. ema: decay of the averaged weights, which are what ships.
+    beta rises from 0. free_bits: nats per unit at no cost. perceptual: nats per value of a picture that one unit of
+    distances.lesson costs while the VAE learns. ema: decay of the averaged weights, which are what ships.
     flip: mirror half of the pictures. sharpen: the share of the run, at its end, in which a critic teaches the decoder, at
-    sharpen_rate; critic_widths: the critic's channels; pull_*: the shares of the forces on a drawn pixel (critic.judge); the
-    perceptual one needs the packages of distances.TEACHER.
+    sharpen_rate; critic_widths: the critic's channels; pull_*: the shares of the forces on a drawn pixel (critic.judge). What is
+    perceptual needs the packages of distances.TEACHER.
     show_data: whether the set's pictures may be shown, as examples and on the card. start: the name of the held-out picture
     that a visitor starts from, else the most typical. categories: columns of 0 and 1 that are the values of one, such as
     hair = ["black_hair", "fair_hair"]. card: words for the model card: title, license, about, credit, failures.
@@ -40,6 +41,7 @@ class TrainConfig:
     beta: float = 1.0
     kl_warmup: float = 0.1
     free_bits: float = 0.0
+    perceptual: float = 0.0
     ema: float = 0.999
     flip: bool = False
     sharpen: float = 0.0
@@ -62,7 +64,7 @@ class TrainConfig:
             "warmup": (0, 1), "weight_decay": (0, 10), "clip": (1e-6, 1e9), "beta": (0, 1000), "kl_warmup": (0, 1),
             "free_bits": (0, 100), "ema": (0, 0.999999), "seed": (0, 2**31), "sharpen": (0, 0.95),
             "sharpen_rate": (1e-7, 10), "pull_pixel": (0, 100), "pull_feature": (0, 100), "pull_adversarial": (0, 100),
-            "pull_perceptual": (0, 100),
+            "pull_perceptual": (0, 100), "perceptual": (0, 100),
         }  # fmt: skip
         for name, (low, high) in limits.items():
             value, kind = getattr(self, name), TrainConfig.__dataclass_fields__[name].type
