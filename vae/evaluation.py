@@ -307,6 +307,8 @@ def _card(
     weights = sum(parameter.numel() for parameter in checkpoint.model.parameters())
     knowing, parts = checkpoint.atlas, len(checkpoint.atlas.mixture.weights)
     sharpened = f" (the last {recipe['sharpen']:.0%} of the run with a critic)" if recipe.get("sharpen") else ""
+    is_taught = recipe.get("perceptual") or (recipe.get("sharpen") and recipe.get("pull_perceptual"))
+    taught = f" {distances.TEACHER}, which knows photographs of everyday things, was its teacher." if is_taught else ""
     lines = [
         f"---\n{front.to_yaml()}\n---\n",
         f"# {card.get('title') or name}\n",
@@ -318,7 +320,7 @@ def _card(
         f"- Data: {recipe['data']}, {len(train):,} pictures to learn from. {card.get('credit', '')}",
         f"- Seed {recipe['seed']}, {int(history[-1][0]) if history else 0:,} steps of {min(recipe['batch'], len(train))} pictures"
         f"{sharpened}, "
-        f"{seconds / 60:.0f} minutes on {devices.describe(checkpoint.model.device)}.",
+        f"{seconds / 60:.0f} minutes on {devices.describe(checkpoint.model.device)}.{taught}",
         f"- The same again: `python -m vae train checkpoints/{name}/recipe.toml --out checkpoints/{name}`\n",
         "## On held-out pictures\n",
         table(numbers),

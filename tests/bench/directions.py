@@ -6,7 +6,6 @@ People are held-out ones without the attribute, encoded; the step is the atlas's
 import argparse
 
 import numpy as np
-import torch
 
 from tests.bench import readers
 from tests.bench.report import percent, table
@@ -15,14 +14,6 @@ from vae.checkpoints import Checkpoint
 from vae.evaluation import merged
 
 PEOPLE = 500
-SIDE = 64  # pixels that the reader looks at
-
-
-def small(pictures: np.ndarray) -> np.ndarray:
-    """uint8 (N, H, W, 3) -> (N, SIDE, SIDE, 3)."""
-    x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float()
-    x = torch.nn.functional.interpolate(x, size=(SIDE, SIDE), mode="area")
-    return x.round().byte().permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def columns_of(attributes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -46,16 +37,18 @@ def measure(checkpoint: Checkpoint, args: argparse.Namespace) -> str:
         columns_of(merged(part.attributes or {}, recipe.get("categories", {}))) for part in (learnt, held)
     )
     names = list(columns)
-    reader = readers.attribute_reader(recipe["data"], small(learnt.images), columns)
-    spread = readers.logits(reader, small(held.images)).std(dim=0)  # (A,): each reading's own standard deviation
+    reader = readers.attribute_reader(recipe["data"], readers.small(learnt.images), columns)
+    spread = readers.logits(reader, readers.small(held.images)).std(
+        dim=0
+    )  # (A,): each reading's own standard deviation
     rows = []
     for row in (row for row in atlas.named if row.name in names):
         place = names.index(row.name)
         is_binary = bool(np.isin(columns[row.name], (0, 1)).all())
         without = truth[row.name] == 0 if is_binary else np.ones(len(held), dtype=bool)
         z = checkpoint.encode(held.images[without][:PEOPLE])
-        before = readers.logits(reader, small(checkpoint.decode(z)))
-        after = readers.logits(reader, small(checkpoint.decode(z + row.vector)))
+        before = readers.logits(reader, readers.small(checkpoint.decode(z)))
+        after = readers.logits(reader, readers.small(checkpoint.decode(z + row.vector)))
         moved = ((after - before) / spread).mean(dim=0)  # (A,)
         same = row.name.partition("=")[0]
         others = [i for i, name in enumerate(names) if name.partition("=")[0] != same]

@@ -44,10 +44,10 @@ def digits(checkpoint: Checkpoint, data: Path) -> str:
 
 
 def avatars(checkpoint: Checkpoint, data: Path) -> str:
-    archive = data / "avatars.zip"
-    pictures, labels = readers.avatars(archive, train=False)
-    real = readers.read_avatars(pictures, archive)
-    again = readers.read_avatars(reconstruct(checkpoint, pictures), archive)
+    archive = data / "avatars.zip"  # what the reader learns from; the checkpoint may know the same faces drawn larger
+    pictures, labels = readers.avatars(data / f"{checkpoint.recipe['data']}.zip", train=False)
+    real = readers.read_avatars(readers.small(pictures), archive)
+    again = readers.read_avatars(readers.small(reconstruct(checkpoint, pictures)), archive)
     rows = []
     for i, (head, answers) in enumerate(readers.AVATAR_HEADS.items()):
         known = labels[:, i] != readers.UNKNOWN
@@ -62,11 +62,11 @@ def avatars(checkpoint: Checkpoint, data: Path) -> str:
     return table([*head, f"on those whose original is read with confidence {CONFIDENT} or more"], rows)
 
 
-MARKS = {"digits": digits, "avatars": avatars}
+MARKS = {"digits": digits, "avatars": avatars, "avatars128": avatars}
 
 
 def run(args: argparse.Namespace) -> None:
-    for name in args.checkpoint or list(MARKS):
+    for name in args.checkpoint or ["digits", "avatars"]:
         checkpoint = checkpoints.load(name)
         data = checkpoint.recipe["data"]
         print(f"\n### Marks of {name}\n")

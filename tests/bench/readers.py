@@ -24,6 +24,7 @@ from torchvision.transforms.v2 import functional as tv
 from tqdm import tqdm
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "latent-playground" / "readers"
+SIDE = 64  # pixels of a face that a reader looks at
 HELD_OUT = 0.1  # of the avatars, the first by file name
 
 HAIR_COLOURS = ("black", "brown", "auburn", "red", "blond", "silver", "pink")
@@ -108,7 +109,7 @@ def digits(root: Path, train: bool) -> tuple[np.ndarray, np.ndarray]:
 
 
 def avatars(archive: Path, train: bool) -> tuple[np.ndarray, np.ndarray]:
-    """-> the set's pictures uint8 (N, 64, 64, 3) and labels (N, heads) in AVATAR_HEADS' order, held-out part or the rest."""
+    """-> the set's pictures uint8 (N, H, W, 3) and labels (N, heads) in AVATAR_HEADS' order, held-out part or the rest."""
     with zipfile.ZipFile(archive) as files:
         rows = sorted(csv.DictReader(io.TextIOWrapper(files.open("attributes.csv"), "utf-8")), key=lambda r: r["file"])
         cut = int(len(rows) * HELD_OUT)
@@ -260,6 +261,13 @@ def attribute_reader(name: str, pictures: np.ndarray, columns: dict[str, np.ndar
         return fit(net, pictures, table, loss, name=name, epochs=10, turn=4, shift=0.04, flip=False)
 
     return cached(f"{name}-attributes", lambda: AttributeReader(table.shape[1]), train)
+
+
+def small(pictures: np.ndarray) -> np.ndarray:
+    """uint8 (N, H, W, 3) -> (N, SIDE, SIDE, 3)."""
+    x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float()
+    x = F.interpolate(x, size=(SIDE, SIDE), mode="area")
+    return x.round().byte().permute(0, 2, 3, 1).contiguous().numpy()
 
 
 @torch.inference_mode()
