@@ -62,9 +62,8 @@ def test_what_is_published_can_be_loaded_by_name_and_by_folder(published, monkey
 def test_what_is_measured_is_what_ships(published, tmp_path):
     numbers = publish(tmp_path / "again")
     again = checkpoints.load(tmp_path / "again")
-    assert evaluation.evaluate(again.model, squares(60).images) == pytest.approx(
-        numbers, rel=1e-5
-    )  # a GPU adds up anew
+    room = 1e-5 if torch.cuda.is_available() else 0  # a GPU adds up in another order each time
+    assert evaluation.evaluate(again.model, squares(60).images) == pytest.approx(numbers, rel=room, abs=0)
 
 
 def test_a_model_of_probabilities_cannot_refine_and_says_so(published):

@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--resume", action="store_true", help="go on with the run that was stopped (its state is DIR.run)"
     )
-    added.add_argument("--precision", help="fp32 or bf16 (default: bf16 on NVIDIA Ampere and newer, else fp32)")
+    added.add_argument("--precision", help="fp32 (default) or bf16")
     recipe_flags = added.add_argument_group("recipe fields", "each overrides the recipe's own value")
     for field in _recipe_fields():
         flag = "--dataset" if field.name == "data" else f"--{field.name.replace('_', '-')}"

@@ -39,7 +39,7 @@ class Critic(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         x = 2 * x - 1
-        features = []
+        features: list[Tensor] = []
         for stage in self.stages:
             x = F.leaky_relu(stage(F.avg_pool2d(x, 2) if features else x), SLOPE)
             features.append(x)
@@ -53,10 +53,10 @@ def save(critic: Critic, path: Path) -> None:
 
 
 def shifted(pictures: list[Tensor], shift: Tensor) -> list[Tensor]:
-    """Sets of pictures (N, C, S, S), all rolled down and across by shift (2,), whole pixels: differentiable augmentation
+    """Sets of pictures (N, C, S, S), all rolled down and across by shift (2,), in whole pixels.
 
-    (Zhao et al. 2020). The grids in which any critic sees fall elsewhere with every step, and none of them settles in the
-    pictures. Changes of colour and covered squares, which that paper adds, blind a small critic.
+    Differentiable augmentation (Zhao et al. 2020): the grids in which any critic sees fall elsewhere with every step, and none
+    of them settles in the pictures. Changes of colour and covered squares, which that paper adds, blind a small critic.
     """
     # By index, not by roll: a shift that is a tensor can change from one replay of a recorded step to the next.
     places = torch.arange(pictures[0].shape[-1], device=shift.device)
@@ -109,7 +109,7 @@ def judge(
         aim = of_real.detach()
         feature_loss = feature_loss + (maps[:rows] - aim).square().mean() / aim.square().mean().clamp_min(1e-6)
     trust = (1 - critic_loss.detach() / math.log(2)).clamp(0, 1)
-    pulls = [
+    pulls: list[tuple[float | Tensor, Tensor, int]] = [
         (trust * adversarial, torch.autograd.grad(verdict_loss, drawn, retain_graph=True)[0], count),
         (trust * feature, torch.autograd.grad(feature_loss, drawn, retain_graph=True)[0], rows),
         (pixel, torch.cat([drawn[:rows].detach() - real, torch.zeros_like(drawn[rows:])]), rows),

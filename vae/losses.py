@@ -60,10 +60,10 @@ def negative_elbo(
     """What a training step minimises; logits and x are (N, C, H, W), x in [0, 1].
 
     beta weighs the KL (Higgins et al. 2017). free_bits, in nats per unit, is what each unit may say at no cost (Kingma et
-    al. 2016). Raises BadInput for a negative or infinite beta or free_bits.
+    al. 2016). Raises BadInput for a negative or infinite beta or free_bits, given as a number.
     """
     for name, value in {"beta": beta, "free_bits": free_bits}.items():
-        # A tensor is taken as it is: to look at its value would make the CPU wait for the GPU.
+        # A tensor is taken as it is: a step that is recorded for a GPU cannot look at values.
         if not (isinstance(value, Tensor) or (math.isfinite(value) and value >= 0)):
             raise BadInput(f"{name} is {value}; it must be 0 or more.")
     if likelihood == "bernoulli":

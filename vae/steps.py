@@ -105,10 +105,10 @@ def _adam(parameters: list, rate: float, betas: tuple[float, float], weight_deca
     device = parameters[0].device
     if device.type in ("cpu", "cuda"):
         # The rate is a tensor, so that a recorded step reads what it is by then.
-        kind: dict = {"lr": torch.tensor(rate, device=device), "fused": True, "capturable": device.type == "cuda"}
+        options: dict = {"lr": torch.tensor(rate, device=device), "fused": True, "capturable": device.type == "cuda"}
     else:
-        kind = {"lr": rate}
-    optimizer = torch.optim.AdamW(parameters, betas=betas, weight_decay=weight_decay, **kind)
+        options = {"lr": rate}
+    optimizer = torch.optim.AdamW(parameters, betas=betas, weight_decay=weight_decay, **options)
     for parameter in parameters:
         optimizer.state[parameter] = {
             "step": torch.zeros((), device=device if device.type == "cuda" else "cpu"),
@@ -129,9 +129,9 @@ def noise_of(seed: int, step: int) -> torch.Generator:
 
 
 class Recorded:
-    """A step as a CUDA graph: recorded once, then replayed with other inputs. One by one its thousand small kernels take the
+    """A step as a CUDA graph: recorded once, then replayed with other inputs.
 
-    CPU several times longer to launch than the GPU to run.
+    The GPU would wait for a CPU that launches a thousand small kernels one by one (NOTES.md has what it brought).
     """
 
     def __init__(self, run: Run, step: Callable[[dict[str, Tensor]], Tensor], inputs: dict[str, Tensor]):
@@ -145,7 +145,8 @@ class Recorded:
                 for _ in range(3):  # libraries choose algorithms and take memory before anything is recorded
                     step(self.inputs)
             torch.cuda.current_stream().wait_stream(aside)
-            with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):  # visitors may be served meanwhile
+            # Its own stream, as the default one belongs to whichever device recorded first; other threads may use the GPU.
+            with torch.cuda.graph(self.graph, stream=aside, capture_error_mode="thread_local"):
                 self.result = step(self.inputs)
         run.restore(state)
 
@@ -157,11 +158,12 @@ class Recorded:
 
 
 def inputs_of(config: TrainConfig, step: int, batch: int, rate: float, beta: float) -> dict[str, Tensor]:
-    """What changes from step to step beside the pictures, chance included, as CPU tensors: mirrored (B,), noise (B, D); for the
+    """What changes from step to step beside the pictures, chance included, as CPU tensors.
 
-    critic's part angle (Q, 1), blend (Q, B) and shift (2,), Q being a quarter of B; and the scalars rate, beta and decay.
+    mirrored (B,), noise (B, D), the scalars rate, beta and decay; for sharpen angle (Q, 1), blend (Q, B) and shift (2,), where
+    Q is a quarter of B, or 0 for a recipe without a critic.
     """
-    generator, quarter = noise_of(config.seed, step), batch // 4
+    generator, quarter = noise_of(config.seed, step), batch // 4 if config.sharpen else 0
     decay = min(config.ema, (1 + step) / (10 + step))  # young averages follow closely
     return {
         "mirrored": torch.rand(batch, generator=generator) < 0.5,
@@ -192,16 +194,16 @@ def learn(run: Run, config: TrainConfig, dtype: torch.dtype, inputs: dict[str, T
     _set_rate(run.optimizer, inputs["rate"])
     run.optimizer.step()
     _follow(run, inputs["decay"], terms.sigma)
-    none = torch.zeros_like(norm)
-    return torch.cat([torch.stack([terms.loss, terms.reconstruction, terms.kl, norm, none]), terms.unit_kl]).detach()
+    zero = torch.zeros_like(norm)
+    return torch.cat([torch.stack([terms.loss, terms.reconstruction, terms.kl, norm, zero]), terms.unit_kl]).detach()
 
 
 def sharpen(run: Run, config: TrainConfig, dtype: torch.dtype, penalty: float, inputs: dict[str, Tensor]) -> Tensor:
-    """One update of the decoder and one of the critic; takes and returns what learn does, and the critic's loss in place of 0.
+    """One update of the decoder and one of the critic; returns what learn does, with the critic's loss in place of 0.
 
-    Beside the reconstructions the critic sees half as many pictures that no original stands behind: latents between two, turned
-    so that the variance stays, and blends of the whole batch with its mean and covariance. What is morphed and sampled later
-    must look real as well.
+    Beside the reconstructions the critic sees half as many pictures (of batches of 4 and more) that no original stands behind:
+    latents between two, turned around 0 so that the variance stays, and blends of the whole batch with its mean and
+    covariance. What is morphed and sampled later must look real as well. penalty: as in judge.
     """
     assert run.critic is not None and run.critic_optimizer is not None
     x = _batch(config, inputs)

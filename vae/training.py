@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vae import device as devices
 from vae import distances, latents, steps
@@ -119,26 +120,27 @@ def train(
         if not over:
             epoch, place = divmod(run.step, per_epoch)
             if epoch != order_of:
-                order_of, order = (
-                    epoch,
-                    torch.randperm(count, generator=steps.noise_of(config.seed, -1 - epoch)).to(target),
-                )
+                order_of, shuffle = epoch, steps.noise_of(config.seed, -1 - epoch)
+                order = torch.randperm(count, generator=shuffle).to(target)
             rows = order[place * batch : (place + 1) * batch]
-            penalty, kind = 0.0, functools.partial(steps.learn, run, config, dtype)
+            penalty = 0.0
+            update: Callable[[dict[str, Tensor]], Tensor] = functools.partial(steps.learn, run, config, dtype)
             if is_sharpening:
                 rate = config.sharpen_rate * _schedule((fraction - 1 + config.sharpen) / config.sharpen, config.warmup)
                 penalty = 0.0 if run.step % steps.PENALTY_STEPS else steps.PENALTY_STEPS * steps.PENALTY
-                kind = functools.partial(steps.sharpen, run, config, dtype, penalty)
+                update = functools.partial(steps.sharpen, run, config, dtype, penalty)
             else:
                 rate = config.rate * _schedule(learnt, config.warmup)
             inputs = steps.inputs_of(config, run.step, batch, rate * run.rate_scale, beta)
-            inputs = {name: tensor.to(target) for name, tensor in inputs.items()} | {"rows": held[rows]}
-            if target.type == "cuda":
+            is_gpu = target.type == "cuda"
+            inputs = {name: tensor.to(target, non_blocking=is_gpu) for name, tensor in inputs.items()}
+            inputs["rows"] = held[rows]
+            if is_gpu:
                 key = (is_sharpening, penalty)
                 if key not in recorded:
-                    recorded[key] = steps.Recorded(run, kind, inputs)
-                kind = recorded[key]
-            sums += kind(inputs)
+                    recorded[key] = steps.Recorded(run, update, inputs)
+                update = recorded[key]
+            sums += update(inputs)
             run.step += 1
 
         now = time.perf_counter()
