@@ -21,8 +21,10 @@ from vae import faces, images
 from vae.atlas import Knob
 from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
+from vae.framing import square
 
 EXAMPLES = 8
+EXAMPLE_SIDE = 64  # pixels, at most: they are shown small, and all of them come with the page
 LABELS = section("knobs")  # for knobs whose name in the data is not what people would say
 FIRST = (
     "smile", "glasses", "turn", "beard", "hat", "long_hair", "hair_lightness", "skin_lightness", "roll", "hair=blond",
@@ -57,8 +59,12 @@ def view(model_id: str) -> dict:
         "start": start,
         "picture": images.data_url(model.decode([start])[0]),
         "knobs": [_plain(knob) for knob in _in_order(model.atlas.knobs())],
-        "examples": [images.data_url(picture) for picture in model.atlas.examples[:EXAMPLES]],
+        "examples": [images.data_url(_small(picture)) for picture in model.atlas.examples[:EXAMPLES]],
     }
+
+
+def _small(picture: np.ndarray) -> np.ndarray:
+    return square(picture, min(EXAMPLE_SIDE, len(picture)), picture.shape[2])
 
 
 def _in_order(knobs: list[Knob]) -> list[Knob]:
