@@ -7,6 +7,7 @@ reconstructions of people with the attribute are read as having it is the most t
 import argparse
 
 import numpy as np
+import torch
 
 from tests.bench import readers
 from tests.bench.report import percent, table
@@ -39,41 +40,35 @@ def measure(checkpoint: Checkpoint, args: argparse.Namespace) -> str:
     )
     names = list(columns)
     reader = readers.attribute_reader(recipe["data"], readers.small(learnt.images), columns)
-    spread = readers.logits(reader, readers.small(held.images)).std(
-        dim=0
-    )  # (A,): each reading's own standard deviation
+
+    def read(pictures: np.ndarray) -> torch.Tensor:
+        return readers.logits(reader, readers.small(pictures))  # (N, A)
+
+    spread = read(held.images).std(dim=0)  # (A,): each reading's own standard deviation
     rows = []
     for row in (row for row in atlas.named if row.name in names):
         place = names.index(row.name)
         is_binary = bool(np.isin(columns[row.name], (0, 1)).all())
         without = truth[row.name] == 0 if is_binary else np.ones(len(held), dtype=bool)
         z = checkpoint.encode(held.images[without][:PEOPLE])
-        before = readers.logits(reader, readers.small(checkpoint.decode(z)))
-        after = readers.logits(reader, readers.small(checkpoint.decode(z + row.vector)))
+        before = read(checkpoint.decode(z))
+        after = read(checkpoint.decode(z + row.vector))
         moved = ((after - before) / spread).mean(dim=0)  # (A,)
         same = row.name.partition("=")[0]
         others = [i for i, name in enumerate(names) if name.partition("=")[0] != same]
         most = max(others, key=lambda i: abs(float(moved[i])))
         crossed = ["", "", ""]
         if is_binary:
-            further = readers.logits(reader, readers.small(checkpoint.decode(z + 2 * row.vector)))
+            further = read(checkpoint.decode(z + 2 * row.vector))
             theirs = checkpoint.encode(held.images[truth[row.name] == 1][:PEOPLE])
-            real = readers.logits(reader, readers.small(checkpoint.decode(theirs)))
+            real = read(checkpoint.decode(theirs))
             crossed = [percent(float((seen[:, place] > 0).float().mean())) for seen in (after, further, real)]
         rows.append(
             [row.name, f"{len(z)}", *crossed, f"{float(moved[place]):.2f}", f"{names[most]} {float(moved[most]):+.2f}",
              f"{abs(float(moved[most])) / max(abs(float(moved[place])), 1e-6):.2f}"]
         )  # fmt: skip
-    head = [
-        "one step of",
-        "people",
-        "read as having it",
-        "after two",
-        "people with it, made again",
-        "its reading moves",
-        "the other that moves most",
-        "ratio",
-    ]
+    crossings = ["read as having it", "after two", "people with it, made again"]
+    head = ["one step of", "people", *crossings, "its reading moves", "the other that moves most", "ratio"]
     return table(head, rows)
 
 
