@@ -160,8 +160,8 @@ class Recorded:
 def inputs_of(config: TrainConfig, step: int, batch: int, rate: float, beta: float) -> dict[str, Tensor]:
     """What changes from step to step beside the pictures, chance included, as CPU tensors.
 
-    mirrored (B,), noise (B, D), the scalars rate, beta and decay; for sharpen angle (Q, 1), blend (Q, B) and shift (2,), where
-    Q is a quarter of B, or 0 for a recipe without a critic.
+    mirrored (B,), noise (B, D), the scalars rate, beta and decay; for sharpen angle (Q, 1), blend (2 Q, B) and shift (2,),
+    where Q is a quarter of B, or 0 for a recipe without a critic.
     """
     generator, quarter = noise_of(config.seed, step), batch // 4 if config.sharpen else 0
     decay = min(config.ema, (1 + step) / (10 + step))  # young averages follow closely
@@ -169,7 +169,7 @@ def inputs_of(config: TrainConfig, step: int, batch: int, rate: float, beta: flo
         "mirrored": torch.rand(batch, generator=generator) < 0.5,
         "noise": torch.randn(batch, config.model.latent, generator=generator),
         "angle": torch.rand(quarter, 1, generator=generator) * math.pi / 2,
-        "blend": F.normalize(torch.randn(quarter, batch, generator=generator)),
+        "blend": F.normalize(torch.randn(2 * quarter, batch, generator=generator)),
         "shift": torch.randint(-SHIFT, SHIFT + 1, (2,), generator=generator),
         **{name: torch.tensor(value) for name, value in {"rate": rate, "beta": beta, "decay": decay}.items()},
     }
@@ -201,9 +201,9 @@ def learn(run: Run, config: TrainConfig, dtype: torch.dtype, inputs: dict[str, T
 def sharpen(run: Run, config: TrainConfig, dtype: torch.dtype, penalty: float, inputs: dict[str, Tensor]) -> Tensor:
     """One update of the decoder and one of the critic; returns what learn does, with the critic's loss in place of 0.
 
-    Beside the reconstructions the critic sees half as many pictures (of batches of 4 and more) that no original stands behind:
-    latents between two, turned around 0 so that the variance stays, and blends of the whole batch with its mean and
-    covariance. What is morphed and sampled later must look real as well. penalty: as in judge.
+    Beside the reconstructions the critic sees three quarters as many pictures (of batches of 4 and more) that no original
+    stands behind: one quarter from latents between two, turned around 0 so that the variance stays, two from blends of the
+    whole batch with its mean and covariance. What is morphed and sampled later must look real as well. penalty: as in judge.
     """
     assert run.critic is not None and run.critic_optimizer is not None
     x = _batch(config, inputs)
