@@ -15,7 +15,7 @@ from gradio.utils import get_upload_folder
 from ui import shelf
 from ui.edge import answered, spoken
 from ui.shelf import Page
-from ui.theme import COMPONENTS
+from ui.theme import COMPONENTS, RUNTIME
 from ui.words import say, section
 from vae import faces, images
 from vae.atlas import Knob
@@ -44,7 +44,8 @@ _search = threading.Lock()
 
 
 def view(model_id: str) -> dict:
-    """All that the page needs to open a model: start latent with its picture, knobs, examples, its card's words.
+    """All that the page needs to open a model: start latent with its picture, knobs, examples, its card's words, where its
+    decoder lies for the browser.
 
     BadInput for a strange id.
     """
@@ -58,6 +59,7 @@ def view(model_id: str) -> dict:
         "can_refine": model.model.config.likelihood == "gaussian",
         "start": start,
         "picture": images.data_url(model.decode([start])[0]),
+        "decoder": shelf.graphs(model_id),
         "knobs": [_plain(knob) for knob in _in_order(model.atlas.knobs())],
         "examples": [images.data_url(_small(picture)) for picture in model.atlas.examples[:EXAMPLES]],
     }
@@ -220,6 +222,7 @@ def build(page: Page) -> None:
         server_functions=[decode, decode_many, surprise, encode, closer],
         elem_id="explore-board",
         folder=COMPONENTS.as_posix(),
+        runtime=RUNTIME.as_posix(),
         words=section("explore"),
         view=first,
         sent=None,

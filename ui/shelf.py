@@ -14,6 +14,7 @@ from vae.atlas import Atlas
 from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
 
+GRAPH, WEIGHTS = "decoder.onnx", "model.safetensors"
 KEPT_OPEN = 12  # models in memory at most, about 20 MB each; the one unused for longest goes first
 
 _door = threading.Lock()
@@ -68,6 +69,26 @@ def ids(tokens: object = ()) -> list[str]:
 def entries(tokens: object = ()) -> list[dict[str, str]]:
     """{"id", "title", "thumb"} for each of ids(tokens). Loads no weights."""
     return [_entry(model_id, _folder(model_id)) for model_id in ids(tokens)]
+
+
+def graphs(model_id: str) -> dict[str, str] | None:
+    """{"graph", "weights"}: the files that a browser draws with, for a model that ships exported; else None.
+
+    The weights' date is part of the address, so that no browser keeps old ones.
+    """
+    folder = checkpoints.root() / model_id
+    if model_id not in checkpoints.names() or not (folder / GRAPH).is_file():
+        return None
+    return {
+        key: f"{(folder / name).as_posix()}?{(folder / name).stat().st_mtime_ns:x}"
+        for key, name in {"graph": GRAPH, "weights": WEIGHTS}.items()
+    }
+
+
+def graph_files() -> list[Path]:
+    """Every file that graphs() names."""
+    folders = [checkpoints.root() / name for name in checkpoints.names()]
+    return [folder / name for folder in folders if (folder / GRAPH).is_file() for name in (GRAPH, WEIGHTS)]
 
 
 def _entry(model_id: str, folder: Path) -> dict[str, str]:

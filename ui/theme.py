@@ -6,6 +6,7 @@ from pathlib import Path
 import gradio as gr
 
 COMPONENTS = Path(__file__).with_name("components")
+RUNTIME = Path(__file__).parents[1] / "assets" / "web"  # onnxruntime-web
 
 # name: (light, dark). accent moves and outlines; accent-fill carries accent-ink; accent-text is the accent as a word's colour.
 COLOURS = {

@@ -1,4 +1,4 @@
-"""The command line: python -m vae train | sample | reconstruct | morph | evaluate."""
+"""The command line: python -m vae train | sample | reconstruct | morph | evaluate | export."""
 
 import argparse
 import dataclasses
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from vae import checkpoints, data, evaluation, images, latents
+from vae import checkpoints, data, evaluation, export, images, latents
 from vae.errors import BadInput
 from vae.model import VAEConfig
 from vae.recipe import TrainConfig
@@ -95,6 +95,10 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--data", metavar="ROOT_OR_ZIP", help="where the checkpoint's data set is (default: $VAE_DATA)")
     added.add_argument("--seed", type=int, default=0, metavar="S")
     added.add_argument("--json", action="store_true", help="for programs")
+
+    added = verb(_export, "Write decoder.onnx and encoder.onnx, with which a browser draws by itself.", "export avatars")
+    added.add_argument("checkpoint", metavar="CHECKPOINT", help=CHECKPOINT_HELP)
+    added.add_argument("--out", type=Path, metavar="DIR", help="a folder (default: the checkpoint's own)")
     return parser
 
 
@@ -200,3 +204,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         print(json.dumps({**numbers, "distances": rows}, indent=1))
     else:
         print(f"{evaluation.table(numbers)}\n\n{evaluation.distance_table(rows)}\n\n{evaluation.DISTANCES_NOTE}")
+
+
+def _export(options: argparse.Namespace) -> None:
+    checkpoint = checkpoints.load(options.checkpoint, options.device)
+    for path in export.export(checkpoint, options.out or checkpoint.folder):
+        print(f"{path}  {path.stat().st_size:,} bytes, with the weights beside it")

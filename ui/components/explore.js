@@ -4,6 +4,7 @@
 //   encode({example: i} | {file: File} | {drawing: data URL} | {photo, eyes, turn}) -> {z, seen: URL, note: sentence or ""},
 //   of portraits also photo: URL, eyes: [[x, y], [x, y]] in shares of its sides, and turn: what {photo, eyes, turn} asks again
 // each as a promise that fails with an Error whose message a visitor may read (and isFinal, where trying again is no use).
+import { Decoder } from "./decoder.js";
 import { fill, make } from "./dom.js";
 import { Board } from "./draw.js";
 import { Eyes } from "./eyes.js";
@@ -21,7 +22,8 @@ export class Explore {
     Object.assign(this, { root, words, backend });
     this.latent = new Latent(view.start);
     this.#build();
-    this.live = new Live(this.canvas, z => backend.decode(z), {
+    this.decoder = new Decoder();
+    this.live = new Live(this.canvas, z => this.#decode(z), {
       drawn: () => {
         drawn(this.live.count);
         this.#measure();
@@ -68,6 +70,24 @@ export class Explore {
     this.shown = this.latent.z;
     this.say("");
     this.#follow();
+    this.live.forget();
+    this.decoder.open(view.decoder).then(isReady => isReady && this.live.forget());
+  }
+
+  // In this browser as soon as its decoder is there, by the page's backend until then and where it fails.
+  async #decode(z) {
+    if (this.decoder.isReady) {
+      try {
+        const bitmap = await this.decoder.decode(z);
+        this.root.dataset.drawer = "browser";
+        return bitmap;
+      } catch (error) {
+        console.warn("the decoder in this browser failed:", error.message);
+      }
+    }
+    const url = await this.backend.decode(z);
+    this.root.dataset.drawer = "server";
+    return url;
   }
 
   #build() {
@@ -216,6 +236,7 @@ export class Explore {
     const milliseconds = Math.round(this.live.milliseconds);
     if (!milliseconds) return;
     const key = isMoving && this.live.speed > 4 ? "figures_moving" : "figures";
-    this.figures.textContent = fill(this.words[key], { milliseconds, speed: this.live.speed });
+    const drawer = this.words[`by_${this.root.dataset.drawer}`];
+    this.figures.textContent = fill(this.words[key], { drawer, milliseconds, speed: this.live.speed });
   }
 }

@@ -4,7 +4,8 @@
   const first = box.querySelector("img");
   const { root = "" } = window.gradio_config ?? {};
   const path = new URL(root || "/", location.href).pathname.replace(/\/$/, "");
-  const loading = import(`${location.origin}${path}/gradio_api/file=${props.folder}/explore.js`);
+  const file = name => `${location.origin}${path}/gradio_api/file=${name}`;
+  const loading = import(file(`${props.folder}/explore.js`));
   await first.decode();
   box.dataset.drawn = 0;
   const { Explore } = await loading;
@@ -47,9 +48,18 @@
     closer: async question => (await ask("closer", question, 1)).z,
     encode,
   };
-  const explore = new Explore(box, {
-    words: props.words, view: props.view, backend, drawn: count => (box.dataset.drawn = count),
-  });
-  watch("view", () => explore.open(props.view));
+  // With the addresses of what the browser needs to draw by itself.
+  function view() {
+    const { decoder } = props.view;
+    if (!decoder) return props.view;
+    const urls = {
+      worker: file(`${props.folder}/decoder_worker.js`), runtime: file(`${props.runtime}/`),
+      graph: file(decoder.graph), weights: file(decoder.weights),
+    };
+    return { ...props.view, decoder: urls };
+  }
+
+  const explore = new Explore(box, { words: props.words, view: view(), backend, drawn: count => (box.dataset.drawn = count) });
+  watch("view", () => explore.open(view()));
   watch("sent", () => props.sent?.z && explore.receive(props.sent.z));
 })();

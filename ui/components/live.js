@@ -1,5 +1,5 @@
 // The picture that follows the hand: a canvas, and as many requests in flight as the way to the decoder is long.
-// `decode(z)` gives a promise of a picture's URL. An older picture never replaces a newer one, and the last latent asked
+// `decode(z)` gives a promise of a picture's URL, or of an ImageBitmap. An older picture never replaces a newer one, and the last latent asked
 // for is always drawn in the end, also when its request fails at first.
 
 const MOST = 4; // in flight; six were slower than four
@@ -29,10 +29,12 @@ export class Live {
   async paint(url) {
     const me = ++this.asked;
     this.wanted = null;
-    const image = new Image();
-    image.src = url;
-    await image.decode();
-    this.#draw(image, me);
+    this.#draw(await loaded(url), me);
+  }
+
+  // Another decoder draws from now on: what was measured says nothing about it.
+  forget() {
+    this.trips = [];
   }
 
   // The quickest of the last round trips in ms: what is left when nobody waits in line.
@@ -56,11 +58,9 @@ export class Live {
     this.wanted = null;
     this.flying++;
     try {
-      const image = new Image();
-      image.src = await this.decode(wish.z);
+      const found = await this.decode(wish.z);
       this.trips = [...this.trips.slice(-15), performance.now() - began];
-      await image.decode();
-      this.#draw(image, me);
+      this.#draw(typeof found === "string" ? await loaded(found) : found, me);
       this.failed(null);
     } catch (error) {
       this.failed(error);
@@ -82,13 +82,17 @@ export class Live {
     if (me <= this.newest) return; // compared with the last one drawn, not the last one received: that starved the page
     this.newest = me;
     const { canvas } = this;
-    if (canvas.width !== image.naturalWidth || canvas.height !== image.naturalHeight) {
-      canvas.width = image.naturalWidth;
-      canvas.height = image.naturalHeight;
-    }
+    if (canvas.width !== image.width || canvas.height !== image.height) [canvas.width, canvas.height] = [image.width, image.height];
     this.brush.drawImage(image, 0, 0);
     this.count++;
     this.times = [...this.times.slice(-119), performance.now()];
     this.drawn();
   }
+}
+
+async function loaded(url) {
+  const image = new Image();
+  image.src = url;
+  await image.decode();
+  return image;
 }

@@ -1,0 +1,76 @@
+"""The ONNX graphs against the PyTorch model that they were made from, in onnxruntime."""
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from vae import checkpoints, cli
+from vae.errors import BadInput
+from vae.export import export
+from vae.model import to_tensor
+
+PLAIN = {
+    "Conv", "Gemm", "MatMul", "Add", "Mul", "Sigmoid", "Clip", "Cast", "DepthToSpace", "SpaceToDepth", "InstanceNormalization",
+    "Reshape", "Flatten", "Transpose", "Slice", "Split", "Pad", "Shape", "Concat", "Squeeze", "Unsqueeze", "Constant",
+}  # fmt: skip
+EXPORTED = [name for name in checkpoints.names() if (checkpoints.root() / name / "decoder.onnx").is_file()]
+
+
+def opened(path) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def assert_alike(folder, checkpoint) -> None:
+    """The graphs in a folder draw and read what the model does, for one picture and for many."""
+    z = checkpoint.atlas.prior("mixture", 9, seed=3)
+    drawn = checkpoint.model.decode(z).detach().numpy()
+    decoder, encoder = opened(folder / "decoder.onnx"), opened(folder / "encoder.onnx")
+    for part in (slice(0, 1), slice(0, 9)):
+        far = np.abs(decoder.run(["picture"], {"z": z[part].numpy()})[0] - drawn[part])
+        assert far.mean() < 1 / 255
+        assert far.max() < 3 / 255
+    x = to_tensor(checkpoint.atlas.examples[:3])
+    posterior = checkpoint.model.encode(x)
+    for found, wanted in zip(
+        encoder.run(["mean", "logvar"], {"x": x.numpy()}), (posterior.mean, posterior.logvar), strict=True
+    ):
+        np.testing.assert_allclose(found, wanted.detach().numpy(), atol=2e-3)
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_the_graphs_that_ship_belong_to_their_weights(name):
+    assert_alike(checkpoints.root() / name, checkpoints.load(name))
+
+
+def test_the_default_ships_exported():
+    assert checkpoints.DEFAULT in EXPORTED
+
+
+def test_an_export_is_small_plain_and_whole_in_a_folder_of_its_own(tmp_path, capsys):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    cli.main(["export", "digits", "--out", str(tmp_path / "new")])
+    assert "decoder.onnx" in capsys.readouterr().out
+    assert_alike(tmp_path / "new", checkpoints.load("digits"))
+    for path in (tmp_path / "new").glob("*.onnx"):
+        graph = onnx.load(path, load_external_data=False)
+        onnx.checker.check_model(path)
+        assert path.stat().st_size < 100_000
+        assert {node.op_type for node in graph.graph.node} <= PLAIN
+        kinds = {tensor.type.tensor_type.elem_type for tensor in [*graph.graph.input, *graph.graph.output]}
+        assert kinds == {onnx.TensorProto.FLOAT}
+
+
+def test_an_export_makes_the_same_bytes_again(tmp_path):
+    pytest.importorskip("onnxscript")
+    first, again = (export(checkpoints.load("digits"), tmp_path / name) for name in ("a", "b"))
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
+
+
+def test_a_folder_that_cannot_be_written_gets_a_sentence(tmp_path):
+    pytest.importorskip("onnxscript")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(BadInput, match="cannot be written"):
+        export(checkpoints.load("digits"), tmp_path / "file" / "in")
+
+

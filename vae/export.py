@@ -1,0 +1,115 @@
+"""Encoder and decoder as ONNX graphs, for a browser or whatever else has no PyTorch.
+
+A graph is a few kilobytes: its weights stay in model.safetensors, fp16 as they are there, as ONNX's external data, and are
+cast to fp32 when a session opens. So they are stored once, and fetched once for both. Inputs and outputs are fp32.
+"""
+
+import contextlib
+import io
+import json
+import shutil
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vae import images
+from vae.checkpoints import Checkpoint
+from vae.errors import BadInput
+from vae.model import VAE
+
+WEIGHTS = "model.safetensors"
+OPSET = 18
+
+
+class _Decode(nn.Module):
+    def __init__(self, vae: VAE):
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.vae.decode(z)
+
+
+class _Encode(nn.Module):
+    def __init__(self, vae: VAE):
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        posterior = self.vae.encode(x)
+        return posterior.mean, posterior.logvar
+
+
+def export(checkpoint: Checkpoint, folder: Path) -> list[Path]:
+    """Writes decoder.onnx, z (N, D) -> picture (N, C, S, S) in [0, 1], and encoder.onnx, x (N, C, S, S) -> mean and logvar (N, D).
+
+    Both read the model.safetensors beside them, which is copied into a folder that has none. BadInput where the packages of
+    the extra `export` are missing or the folder cannot be written.
+    """
+    try:
+        import onnxscript  # noqa: F401 (what torch.onnx asks for)
+    except ImportError as error:
+        raise BadInput("Exporting needs the packages onnx and onnxscript: pip install onnx onnxscript.") from error
+    vae, config = checkpoint.model.cpu(), checkpoint.model.config
+    weights = checkpoint.folder / WEIGHTS
+    places = _places(weights)
+    graphs = {
+        "decoder.onnx": (_Decode(vae), torch.zeros(2, config.latent), ["z"], ["picture"]),
+        "encoder.onnx": (_Encode(vae), torch.zeros(2, config.channels, config.size, config.size), ["x"], ["mean", "logvar"]),
+    }  # fmt: skip
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / WEIGHTS).is_file():
+            shutil.copyfile(weights, folder / WEIGHTS)
+        for name, (module, example, inputs, outputs) in graphs.items():
+            with images.written_whole(folder / name) as file:
+                file.write(_graph(module, example, inputs, outputs, places))
+    except OSError as error:
+        raise BadInput(f"{folder} cannot be written: {error.strerror or error}.") from error
+    return [folder / name for name in graphs]
+
+
+def _graph(module: nn.Module, example: Tensor, inputs: list[str], outputs: list[str], places: dict) -> bytes:
+    from onnx import TensorProto, helper
+
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module.eval(), (example,), dynamo=True, opset_version=OPSET, input_names=inputs, output_names=outputs,
+            dynamic_shapes=({0: torch.export.Dim("N")},), verbose=False,
+        )  # fmt: skip
+    model = program.model_proto
+    del model.metadata_props[:]
+    casts = []
+    for tensor in model.graph.initializer:
+        start, length, shape = places.get(tensor.name.removeprefix("vae."), (0, 0, None))
+        if list(tensor.dims) != shape or tensor.data_type != TensorProto.FLOAT:
+            continue  # made by the exporter: a few constants
+        half = f"{tensor.name}.half"
+        casts.append(helper.make_node("Cast", [half], [tensor.name], to=TensorProto.FLOAT))
+        tensor.Clear()
+        tensor.name, tensor.data_type, tensor.data_location = half, TensorProto.FLOAT16, TensorProto.EXTERNAL
+        tensor.dims.extend(shape)
+        for key, value in (("location", WEIGHTS), ("offset", start), ("length", length)):
+            tensor.external_data.add(key=key, value=str(value))
+    nodes = [*casts, *model.graph.node]
+    for node in nodes:
+        del node.metadata_props[:]  # where in the exporter's sources it came from
+        node.doc_string = ""
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model.SerializeToString()
+
+
+def _places(weights: Path) -> dict[str, tuple[int, int, list[int]]]:
+    """Where each tensor of a safetensors file lies: name -> (first byte, bytes, shape)."""
+    with open(weights, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+    header.pop("__metadata__", None)
+    return {
+        name: (8 + size + entry["data_offsets"][0], entry["data_offsets"][1] - entry["data_offsets"][0], entry["shape"])
+        for name, entry in header.items()
+    }
