@@ -134,6 +134,7 @@ def bare_atlas(units: int) -> Atlas:
     return Atlas(
         kl=torch.ones(units), mean=torch.zeros(units), covariance=torch.eye(units), directions=torch.eye(units),
         spreads=torch.ones(units), named=(), mixture=mixture, examples=np.zeros((1, 8, 8, 3), np.uint8), familiar_error=1.0,
+        likelihoods=torch.zeros(101),
     )  # fmt: skip
 
 

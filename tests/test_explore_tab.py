@@ -162,10 +162,17 @@ def test_strange_eyes_are_answered_with_a_sentence(model_id, eyes, turn):
 def test_a_search_comes_nearer_to_the_picture(model_id):
     model = shelf.get(model_id)
     (picture,) = model.atlas.examples[1:2]
-    z = model.encode(picture[None])[0].tolist()
-    answer = explore.closer({"model": model_id, "z": z, "seen": images.data_url(picture, "png")})
-    before, after = (np.square(model.decode([latent])[0].astype(float) - picture).mean() for latent in (z, answer["z"]))
-    assert after < 0.97 * before
+    asked = {"model": model_id, "z": model.encode(picture[None])[0].tolist(), "seen": images.data_url(picture, "png")}
+
+    def error() -> float:
+        return float(np.square(model.decode([asked["z"]])[0].astype(float) - picture).mean())
+
+    before = error()
+    for _ in range(20):  # a busy machine gets few steps into each half second
+        asked["z"] = explore.closer(asked)["z"]
+        if error() < 0.97 * before:
+            return
+    pytest.fail(f"the error went from {before} to {error()} only")
 
 
 def test_one_search_at_a_time(model_id, view):

@@ -72,5 +72,3 @@ def test_a_folder_that_cannot_be_written_gets_a_sentence(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(BadInput, match="cannot be written"):
         export(checkpoints.load("digits"), tmp_path / "file" / "in")
-
-

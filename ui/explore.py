@@ -3,6 +3,7 @@
 The server functions take one JSON object and can be called by anybody with anything: each checks all that it is given.
 """
 
+import base64
 import html
 import math
 import threading
@@ -18,7 +19,7 @@ from ui.shelf import Page
 from ui.theme import COMPONENTS, RUNTIME
 from ui.words import say, section
 from vae import faces, images
-from vae.atlas import Knob
+from vae.atlas import Atlas, Knob
 from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
 from vae.framing import square
@@ -59,8 +60,9 @@ def view(model_id: str) -> dict:
         "can_refine": model.model.config.likelihood == "gaussian",
         "start": start,
         "picture": images.data_url(model.decode([start])[0]),
-        "decoder": shelf.graphs(model_id),
-        "knobs": [_plain(knob) for knob in _in_order(model.atlas.knobs())],
+        "hash": model.digest,
+        "files": shelf.files(model_id),
+        "knobs": [_plain(knob, model.atlas) for knob in _in_order(model.atlas.knobs())],
         "examples": [images.data_url(_small(picture)) for picture in model.atlas.examples[:EXAMPLES]],
     }
 
@@ -77,14 +79,27 @@ def _in_order(knobs: list[Knob]) -> list[Knob]:
     return sorted(kept, key=lambda knob: rank.get(knob.key, len(FIRST)))
 
 
-def _plain(knob: Knob) -> dict:
+def _plain(knob: Knob, atlas: Atlas) -> dict:
     """A knob as JSON; of a raw unit only its number, for its arrays are 0 but for one place."""
-    label = LABELS.get(knob.key, knob.label)
-    plain = {"key": knob.key, "kind": knob.kind, "label": label, "low": knob.low, "high": knob.high}
+    plain = {
+        "key": knob.key,
+        "kind": knob.kind,
+        "label": _label(knob.key, knob.label),
+        "low": knob.low,
+        "high": knob.high,
+    }
     plain["offset"] = _short([knob.offset])[0]
     if knob.kind == "unit":
         return plain | {"unit": int(knob.key.partition(":")[2])}
+    dragged = atlas.dragged(knob.key.partition(":")[2]) if knob.kind == "named" else None
+    if dragged:
+        other, amount = dragged
+        plain["drags"] = [_label(f"named:{other}", other.replace("_", " ")), round(amount, 2)]
     return plain | {"vector": _short(knob.vector.tolist(), 4), "probe": _short(knob.probe.tolist(), 4)}
+
+
+def _label(key: str, otherwise: str) -> str:
+    return LABELS.get(key, otherwise)
 
 
 def _short(numbers: list[float], digits: int = 5) -> list[float]:
@@ -107,6 +122,14 @@ def decode_many(asked: dict) -> dict:
         raise BadInput(say("explore.bad_latents", most=AT_ONCE, latent=model.model.config.latent))
     pictures = model.decode([_latent(z, model) for z in zs])
     return {"pictures": [images.data_url(picture) for picture in pictures]}
+
+
+@answered
+def atlas(asked: dict) -> dict:
+    """{"model"} -> {"data": URL}: atlas.safetensors, for a model whose files are not public."""
+    folder = shelf.get(asked.get("model")).folder
+    data = base64.b64encode((folder / "atlas.safetensors").read_bytes()).decode()
+    return {"data": f"data:application/octet-stream;base64,{data}"}
 
 
 @answered
@@ -139,9 +162,10 @@ def closer(asked: dict) -> dict:
 def encode(asked: dict) -> dict:
     """{"model", and one of "example": number, "path": of an upload, "drawing": URL, "photo": URL with "eyes" and "turn"}
 
-    -> {"z": [D], "seen": URL, "note": text}. seen is the picture in the model's form; note is empty unless there is something
-    to say. For a model of portraits also {"photo": URL, "eyes": [2][x, y], "turn"}: the upload made small, and where its eyes
-    are, in shares of its sides, to be sent back with better ones. An upload is deleted.
+    -> {"z": [D], "spread": [D], "seen": URL, "note": text}. spread: the posterior's standard deviations; seen is the picture in
+    the model's form; note is empty unless there is something to say. For a model of portraits also
+    {"photo": URL, "eyes": [2][x, y], "turn"}: the upload made small, and where its eyes are, in shares of its sides, to be sent
+    back with better ones. An upload is deleted.
     """
     model = shelf.get(asked.get("model"))
     given, notes, more = None, [], {}
@@ -172,8 +196,9 @@ def encode(asked: dict) -> dict:
         raise BadInput(say("explore.bad_source"))
     if given is not None and not model.is_familiar(picture):
         notes.append(say("explore.unfamiliar"))
-    z = model.encode(picture[None])[0].tolist()
-    return {"z": _short(z), "seen": images.data_url(picture), "note": " ".join(notes), **more}
+    posterior = model.posterior(picture[None])
+    z, spread = _short(posterior.mode()[0].tolist()), _short(posterior.spread()[0].tolist(), 3)
+    return {"z": z, "spread": spread, "seen": images.data_url(picture), "note": " ".join(notes), **more}
 
 
 def _eyes(eyes: object, turn: object) -> tuple[np.ndarray, float]:
@@ -219,7 +244,7 @@ def build(page: Page) -> None:
         html_template=BOARD.format(picture=first["picture"], label=html.escape(say("explore.picture"))),
         js_on_load=(COMPONENTS / "explore_mount.js").read_text(encoding="utf-8"),
         apply_default_css=False,
-        server_functions=[decode, decode_many, surprise, encode, closer],
+        server_functions=[decode, decode_many, atlas, surprise, encode, closer],
         elem_id="explore-board",
         folder=COMPONENTS.as_posix(),
         runtime=RUNTIME.as_posix(),

@@ -14,7 +14,7 @@ from vae.atlas import Atlas
 from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
 
-GRAPH, WEIGHTS = "decoder.onnx", "model.safetensors"
+FETCHED = {"atlas": "atlas.safetensors", "graph": "decoder.onnx", "weights": "model.safetensors"}
 KEPT_OPEN = 12  # models in memory at most, about 20 MB each; the one unused for longest goes first
 
 _door = threading.Lock()
@@ -71,24 +71,23 @@ def entries(tokens: object = ()) -> list[dict[str, str]]:
     return [_entry(model_id, _folder(model_id)) for model_id in ids(tokens)]
 
 
-def graphs(model_id: str) -> dict[str, str] | None:
-    """{"graph", "weights"}: the files that a browser draws with, for a model that ships exported; else None.
+def files(model_id: str) -> dict[str, str]:
+    """{"atlas"} and, of a model that was exported, {"graph", "weights"}: what a browser may fetch; nothing of a visitor's own.
 
-    The weights' date is part of the address, so that no browser keeps old ones.
+    The file's date is part of the address, so that no browser keeps an old one.
     """
     folder = checkpoints.root() / model_id
-    if model_id not in checkpoints.names() or not (folder / GRAPH).is_file():
-        return None
-    return {
-        key: f"{(folder / name).as_posix()}?{(folder / name).stat().st_mtime_ns:x}"
-        for key, name in {"graph": GRAPH, "weights": WEIGHTS}.items()
-    }
+    if model_id not in checkpoints.names():
+        return {}
+    found = {key: folder / name for key, name in FETCHED.items()}
+    if not found["graph"].is_file():
+        found = {"atlas": found["atlas"]}
+    return {key: f"{path.as_posix()}?{path.stat().st_mtime_ns:x}" for key, path in found.items()}
 
 
-def graph_files() -> list[Path]:
-    """Every file that graphs() names."""
-    folders = [checkpoints.root() / name for name in checkpoints.names()]
-    return [folder / name for folder in folders if (folder / GRAPH).is_file() for name in (GRAPH, WEIGHTS)]
+def static_files() -> list[Path]:
+    """Every file that files() names."""
+    return [Path(path.partition("?")[0]) for name in checkpoints.names() for path in files(name).values()]
 
 
 def _entry(model_id: str, folder: Path) -> dict[str, str]:

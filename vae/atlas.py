@@ -28,6 +28,8 @@ MIN_SCORE = 0.7  # of a named direction that is worth a knob
 EXAMPLES = 10
 DRAWN_EXAMPLES, DRAWN_TEMPERATURE = 500, 0.7  # where examples are drawn: many, and none too bold
 BATCH = 250
+PLAIN = ("kl", "mean", "covariance", "directions", "spreads", "likelihoods")  # saved under their own names
+SHARES = 101
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Atlas:
     """kl (D,) nats; mean (D,) and covariance (D, D) of the aggregate posterior; directions (D, D), a row each, unit
 
     length, widest first, with spreads (D,), the standard deviations along them; examples uint8 (E, H, W, C);
-    familiar_error: the mean squared error, pixels in [0, 1], that 99 % of held-out reconstructions stay under.
+    familiar_error: the mean squared error, pixels in [0, 1], that 99 % of held-out reconstructions stay under;
+    likelihoods (Q,): what the mixture's log density is at held-out latents, from the least to the greatest, in equal shares.
     """
 
     kl: Tensor
@@ -67,6 +70,14 @@ class Atlas:
     mixture: Mixture
     examples: np.ndarray
     familiar_error: float
+    likelihoods: Tensor
+
+    def typicality(self, z: Tensor) -> Tensor:
+        """(N, D) -> (N,) in [0, 1]: the share of held-out latents that are less likely under the mixture."""
+        found = self.mixture.log_prob(z).numpy()
+        return torch.from_numpy(
+            np.interp(found, self.likelihoods.numpy(), np.linspace(0, 1, len(self.likelihoods)))
+        ).float()
 
     @property
     def active(self) -> Tensor:
@@ -105,6 +116,15 @@ class Atlas:
         if not self.named:
             return torch.empty(0, 0)
         return torch.stack([row.vector for row in self.named]) @ self.probes.T
+
+    def dragged(self, name: str) -> tuple[str, float] | None:
+        """What one step of a named direction drags along most: another column of numbers, and by how many of its own steps."""
+        names = [row.name for row in self.named]
+        moved = self.entanglement[names.index(name)].abs().tolist()
+        others = [
+            (amount, other) for amount, other in zip(moved, names, strict=True) if other != name and "=" not in other
+        ]
+        return max(others)[::-1] if others else None
 
     def still(self, vector: Tensor, others: list[str]) -> Tensor:
         """The vector (D,) with as little change as possible (in Mahalanobis distance), so that the readings of the others,
@@ -155,7 +175,7 @@ class Atlas:
 
     def save(self, folder: Path) -> None:
         """Writes atlas.safetensors and atlas.json into the folder."""
-        tensors = {name: getattr(self, name) for name in ("kl", "mean", "covariance", "directions", "spreads")}
+        tensors = {name: getattr(self, name) for name in PLAIN}
         tensors |= {f"mixture.{name}": getattr(self.mixture, name) for name in ("weights", "means", "factors")}
         tensors["examples"] = torch.from_numpy(self.examples)
         if self.named:
@@ -180,6 +200,7 @@ class Atlas:
                 "kl": (units,), "mean": (units,), "covariance": (units, units), "directions": (units, units),
                 "spreads": (units,), "mixture.weights": (parts,), "mixture.means": (parts, units),
                 "mixture.factors": (parts, units, units), "examples": tuple(tensors["examples"].shape),
+                "likelihoods": (SHARES,),
             }  # fmt: skip
             if words["named"]:
                 shapes["named"] = (len(words["named"]), units)
@@ -195,7 +216,7 @@ class Atlas:
                 Named(str(row["name"]), vector, str(row["measure"]), float(row["score"]), float(row["share"]))
                 for row, vector in zip(words["named"], tensors.get("named", ()), strict=True)
             )
-            rest = {name: tensors[name].float() for name in ("kl", "mean", "covariance", "directions", "spreads")}
+            rest = {name: tensors[name].float() for name in PLAIN}
             mixture = Mixture(*(tensors[f"mixture.{name}"].float() for name in ("weights", "means", "factors")))
             return cls(
                 **rest, named=named, mixture=mixture, examples=tensors["examples"].numpy(),
@@ -228,10 +249,10 @@ def chart(
     directions = vectors.T.flip(0).float()
     strongest = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True))
     directions = directions * strongest.sign()  # eigenvectors have no sign of their own: the largest entry is positive
-    z = mean + spread * torch.randn(mean.shape, generator=noise_generator(seed))
-    mixture = fit_mixture(z, seed)
+    mixture = fit_mixture(_drawn(mean, spread, seed), seed)
+    held = _encode(model, heldout)
     if may_show:
-        rows = typical(_encode(model, heldout)[0], labels, seed)
+        rows = typical(held[0], labels, seed)
         examples = heldout[rows if first is None else [first, *(row for row in rows if row != first)][: len(rows)]]
     else:
         drawn = mixture.sample(DRAWN_EXAMPLES, seed, DRAWN_TEMPERATURE)
@@ -247,7 +268,13 @@ def chart(
         mixture=mixture,
         examples=np.ascontiguousarray(examples),
         familiar_error=float(torch.quantile(_errors(model, heldout), 0.99)),
+        likelihoods=torch.quantile(mixture.log_prob(_drawn(*held, seed)), torch.linspace(0, 1, SHARES)),
     )
+
+
+def _drawn(mean: Tensor, spread: Tensor, seed: int) -> Tensor:
+    """(N, D) twice -> (N, D): a draw from each posterior."""
+    return mean + spread * torch.randn(mean.shape, generator=noise_generator(seed))
 
 
 def _encode(model: VAE, pictures: np.ndarray) -> tuple[Tensor, Tensor]:

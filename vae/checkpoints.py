@@ -1,6 +1,7 @@
 """A checkpoint: a folder with a model, its atlas, the recipe that made it and its card. Found, loaded, listed, published."""
 
 import contextlib
+import hashlib
 import os
 import re
 import shutil
@@ -22,7 +23,7 @@ from vae import latents
 from vae.atlas import Atlas
 from vae.errors import BadInput
 from vae.framing import FRAMINGS, fit
-from vae.model import VAE, to_pictures, to_tensor
+from vae.model import VAE, Posterior, to_pictures, to_tensor
 
 DEFAULT = "avatars"
 BOUND = 8.0  # latents are clamped to +-BOUND: nothing a model learns lies further out
@@ -57,18 +58,27 @@ class Checkpoint:
         """uint8 (H, W, C) of any size -> uint8 in the model's size, colours and framing."""
         return fit(picture, self.recipe["framing"], self.model.config.size, self.model.config.channels)
 
+    @cached_property
+    def digest(self) -> str:
+        """The start of the weights' SHA-256, 12 hexadecimal digits: what a place in latent space belongs to."""
+        return hashlib.sha256((self.folder / "model.safetensors").read_bytes()).hexdigest()[:12]
+
     def encode(self, pictures: np.ndarray) -> Tensor:
         """Prepared pictures -> (N, D) float32 on the CPU: the means of their posteriors."""
+        return self.posterior(pictures).mode()
+
+    def posterior(self, pictures: np.ndarray) -> Posterior:
+        """Prepared pictures -> their posteriors, float32 on the CPU. BadInput for another size or other colours."""
         config = self.model.config
         wanted = (config.size, config.size, config.channels)
         if pictures.ndim != 4 or pictures.shape[1:] != wanted:
             raise BadInput(f"Pictures are {pictures.shape}; {self.name} wants N of {wanted}.")
         with torch.inference_mode():
             parts = [
-                self.model.encode(to_tensor(pictures[i : i + BATCH], self.model.device)).mode().cpu()
+                self.model.encode(to_tensor(pictures[i : i + BATCH], self.model.device))
                 for i in range(0, len(pictures), BATCH)
             ]
-        return torch.cat(parts)
+        return Posterior(*(torch.cat(found).cpu() for found in zip(*((p.mean, p.logvar) for p in parts), strict=True)))
 
     def decode(self, z: Tensor | np.ndarray | list) -> np.ndarray:
         """(N, D), clamped to +-BOUND -> uint8 (N, H, W, C). BadInput for another shape or values that are no numbers."""

@@ -96,7 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--seed", type=int, default=0, metavar="S")
     added.add_argument("--json", action="store_true", help="for programs")
 
-    added = verb(_export, "Write decoder.onnx and encoder.onnx, with which a browser draws by itself.", "export avatars")
+    added = verb(
+        _export, "Write decoder.onnx and encoder.onnx, with which a browser draws by itself.", "export avatars"
+    )
     added.add_argument("checkpoint", metavar="CHECKPOINT", help=CHECKPOINT_HELP)
     added.add_argument("--out", type=Path, metavar="DIR", help="a folder (default: the checkpoint's own)")
     return parser

@@ -364,9 +364,7 @@ def _named_table(atlas: Atlas) -> str:
         "| direction | told | drags |",
         "|---|---|---|",
     ]
-    numbers = [j for j, row in enumerate(atlas.named) if "=" not in row.name]
-    for i, row in enumerate(atlas.named):
-        others = [(abs(float(atlas.entanglement[i, j])), atlas.named[j].name) for j in numbers if j != i]
-        most, name = max(others, default=(0.0, ""))
-        lines.append(f"| {row.name} | {row.measure} {row.score:.2f} | {f'{name} {most:.2f}' if name else ''} |")
+    for row in atlas.named:
+        drags = "{} {:.2f}".format(*atlas.dragged(row.name)) if atlas.dragged(row.name) else ""
+        lines.append(f"| {row.name} | {row.measure} {row.score:.2f} | {drags} |")
     return "\n".join(lines)

@@ -43,7 +43,7 @@ class _Encode(nn.Module):
 
 
 def export(checkpoint: Checkpoint, folder: Path) -> list[Path]:
-    """Writes decoder.onnx, z (N, D) -> picture (N, C, S, S) in [0, 1], and encoder.onnx, x (N, C, S, S) -> mean and logvar (N, D).
+    """Writes decoder.onnx, from z (N, D) to picture (N, C, S, S) in [0, 1], and encoder.onnx, from x to mean and logvar (N, D).
 
     Both read the model.safetensors beside them, which is copied into a folder that has none. BadInput where the packages of
     the extra `export` are missing or the folder cannot be written.

@@ -95,13 +95,17 @@ class Posterior:
         """(N, D): the likeliest latent."""
         return self.mean
 
+    def spread(self) -> Tensor:
+        """(N, D): the standard deviation of each number."""
+        return torch.exp(0.5 * self.logvar)
+
     def sample(self, generator: torch.Generator) -> Tensor:
         """(N, D): one draw for each picture; the generator lives on the CPU."""
         return self.at(torch.randn(self.mean.shape, generator=generator).to(self.mean.device))
 
     def at(self, noise: Tensor) -> Tensor:
         """(N, D) of N(0, 1) -> (N, D): the draws that this noise stands for, differentiable in mean and logvar."""
-        return self.mean + noise * torch.exp(0.5 * self.logvar)
+        return self.mean + noise * self.spread()
 
     def kl(self) -> Tensor:
         """(N, D): KL(q || N(0, 1)) of each unit in nats (Kingma and Welling 2014, appendix B)."""

@@ -1,10 +1,12 @@
 """The Explore tab in a browser: what a visitor does there, and what they see of it."""
 
+import base64
 import re
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image, PngImagePlugin
 
 from vae import checkpoints, images
 
@@ -33,7 +35,7 @@ def shown(page) -> str:
 
 
 def readings(page) -> list[str]:
-    return page.locator(f"{BOARD} .knob output").all_text_contents()
+    return [field.input_value() for field in page.locator(f"{BOARD} .knob .value").all()]
 
 
 def act(page, name: str) -> None:
@@ -59,14 +61,15 @@ def test_the_picture_follows_a_knob_and_comes_back(page, url):
     assert readings(page)[0] != read[0]
     act(page, "undo")
     assert wait_for_another(page, after)
-    expect(page.locator(f"{BOARD} .knob output").first).to_have_text(read[0])
+    expect(page.locator(f"{BOARD} .knob .value").first).to_have_value(read[0])
     act(page, "redo")
-    expect(page.locator(f"{BOARD} .knob output").first).not_to_have_text(read[0])
+    expect(page.locator(f"{BOARD} .knob .value").first).not_to_have_value(read[0])
     act(page, "reset")
-    expect(page.locator(f"{BOARD} .knob output").first).to_have_text(read[0])
+    expect(page.locator(f"{BOARD} .knob .value").first).to_have_value(read[0])
 
 
-def test_the_picture_at_the_end_of_a_drag_is_the_one_that_the_model_draws_there(page, url):
+def test_the_picture_at_the_end_of_a_drag_is_the_one_that_the_server_draws_there(page, url):
+    page.add_init_script("delete window.Worker;")  # so that the server draws
     asked = []
     page.on("request", lambda request: "component_server" in request.url and asked.append(request.post_data_json))
     open_explore(page, url)
@@ -100,6 +103,211 @@ IS_ALIKE = f"""async url => {{
     const [a, b] = [pixels(shown), pixels(other)];
     return a.reduce((sum, value, i) => sum + Math.abs(value - b[i]), 0) / a.length < 1;
 }}"""
+
+
+def link(page) -> str:
+    """The link that Share offers, as it is shown where the clipboard is out of reach."""
+    page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")
+    act(page, "share")
+    page.wait_for_function(f"document.querySelector('{BOARD} .note').innerText.includes('#at=')")
+    return page.locator(f"{BOARD} .note").inner_text().split()[-1]
+
+
+def latent_of(text: str) -> np.ndarray:
+    numbers = text.split("#at=")[1].split(".")[3]
+    return np.frombuffer(base64.urlsafe_b64decode(numbers + "=" * (-len(numbers) % 4)), "<i2") / 32767 * 8
+
+
+def test_a_link_reopens_the_same_picture_and_another_model_on_the_way(page, url):
+    open_explore(page, url)
+    name = checkpoints.names()[-1]
+    before = shown(page)
+    page.locator(f"#lp-header [data-id={name}]").click()
+    page.wait_for_selector(f"{BOARD}[data-model={name}]")
+    before = wait_for_another(page, before)
+    act(page, "surprise")
+    wait_for_another(page, before)
+    page.wait_for_timeout(500)
+    there, at = shown(page), link(page)
+    model = checkpoints.load(name)
+    page.wait_for_function(IS_ALIKE, arg=images.data_url(model.decode([latent_of(at)])[0]))
+    page.goto("about:blank")
+    page.goto(at, wait_until="domcontentloaded")
+    page.wait_for_selector(f"{BOARD}[data-model={name}]")
+    page.wait_for_function(IS_ALIKE, arg=there)
+
+
+WRONG = "A" * 16
+STRANGE = {
+    "#at=": "does not say where it belongs",
+    "#at=1.avatars": "does not say where it belongs",
+    "#at=" + "A" * 1_000_000: "does not say where it belongs",
+    f"#at=1.nobody.0123456789ab.{WRONG}": "a model that is not here",
+    f"#at=1.{checkpoints.names()[0]}.0123456789ab.{WRONG}": "other weights",
+    f"#at=1.{checkpoints.names()[0]}.{checkpoints.load(checkpoints.names()[0]).digest}.{WRONG}": "other weights",
+}
+
+
+@pytest.mark.parametrize("at", STRANGE, ids=range(len(STRANGE)))
+def test_a_strange_link_gets_a_sentence_and_the_page_as_it_is(page, url, at):
+    page.goto(url + "/" + at, wait_until="domcontentloaded")
+    expect(page.locator(f"{BOARD} .note")).to_contain_text(STRANGE[at])
+    page.wait_for_selector(f"{BOARD} .knob .end img[src^='data:image/jpeg']")
+    before = shown(page)
+    act(page, "surprise")
+    wait_for_another(page, before)
+
+
+def test_a_kept_picture_knows_its_place(page, url, tmp_path):
+    open_explore(page, url)
+    before = shown(page)
+    act(page, "surprise")
+    wait_for_another(page, before)
+    page.wait_for_timeout(500)
+    there = shown(page)
+    with page.expect_download() as kept:
+        act(page, "keep")
+    kept.value.save_as(tmp_path / "kept.png")
+    with Image.open(tmp_path / "kept.png") as picture:
+        picture.load()
+        assert picture.size == (512, 512)
+        assert picture.text["latent-playground"].startswith(f"1.{checkpoints.names()[0]}.")
+    act(page, "reset")
+    wait_for_another(page, there)
+    page.locator(f"{BOARD} input[type=file]").set_input_files(tmp_path / "kept.png")
+    page.wait_for_function(IS_ALIKE, arg=there)
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "1.avatars.0123456789ab.AAAAAAAA", "x" * 100_000])
+def test_a_picture_with_a_forged_place_gets_a_sentence_or_is_a_picture(page, url, tmp_path, text):
+    info = PngImagePlugin.PngInfo()
+    info.add_text("latent-playground", text)
+    Image.new("RGB", (64, 64), "teal").save(tmp_path / "forged.png", pnginfo=info)
+    open_explore(page, url)
+    page.locator(f"{BOARD} input[type=file]").set_input_files(tmp_path / "forged.png")
+    expect(page.locator(f"{BOARD} .note")).to_be_visible()
+
+
+def test_a_locked_knob_stays_while_another_moves(page, url):
+    open_explore(page, url)
+    page.wait_for_selector(f"{BOARD} .lamp:not([hidden])")
+    before = [float(text.replace("−", "-")) for text in readings(page)]
+    locks, knobs = page.locator(f"{BOARD} .lock"), page.locator(f"{BOARD} .knob input[type=range]")
+    for place in range(1, 5):
+        locks.nth(place).click()
+        expect(locks.nth(place)).to_have_attribute("aria-pressed", "true")
+    picture = shown(page)
+    knobs.first.press("End")
+    wait_for_another(page, picture)
+    after = [float(text.replace("−", "-")) for text in readings(page)]
+    assert after[0] == pytest.approx(float(knobs.first.get_attribute("max")), abs=0.1)
+    np.testing.assert_allclose(after[1:5], before[1:5], atol=0.11)
+
+
+def test_a_value_can_be_typed_and_a_double_click_returns(page, url):
+    open_explore(page, url)
+    field, before = page.locator(f"{BOARD} .knob .value").first, readings(page)[0]
+    field.fill("1.3")
+    field.press("Enter")
+    expect(field).to_have_value("+1.3")
+    field.fill("no number")
+    field.press("Tab")
+    expect(field).to_have_value("+1.3")
+    page.locator(f"{BOARD} .knob input[type=range]").first.dblclick()
+    expect(field).to_have_value(before)
+
+
+def test_the_lamp_tells_the_likely_from_the_made_up(page, url):
+    open_explore(page, url)
+    lamp = page.get_by_role("meter", name="how typical this picture is")
+    expect(lamp).to_have_attribute("aria-valuetext", "like what it has seen")
+    for knob in page.locator(f"{BOARD} .knob input[type=range]").all()[:4]:
+        knob.press("End")
+    expect(lamp).to_have_attribute("aria-valuetext", "making it up")
+    assert int(lamp.get_attribute("aria-valuenow")) <= 1
+
+
+def test_the_dot_on_the_map_goes_where_it_is_dragged_and_by_keys(page, url):
+    open_explore(page, url)
+    field, dot = page.locator(f"{BOARD} .field"), page.locator(f"{BOARD} .field .dot")
+    field.scroll_into_view_if_needed()
+    before, box = shown(page), field.bounding_box()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.3 * box["height"], steps=5)
+    page.mouse.up()
+    moved = wait_for_another(page, before)
+    page.wait_for_timeout(200)
+    place = dot.bounding_box()
+    assert place["x"] + place["width"] / 2 == pytest.approx(box["x"] + 0.7 * box["width"], abs=2)
+    assert place["y"] + place["height"] / 2 == pytest.approx(box["y"] + 0.3 * box["height"], abs=2)
+    label = dot.get_attribute("aria-label")
+    dot.press("ArrowLeft")
+    wait_for_another(page, moved)
+    assert dot.get_attribute("aria-label") != label
+    choice = page.get_by_label("from left to right")
+    choice.select_option(index=0)
+    page.wait_for_function(
+        "label => !document.querySelector('.lp-explore .dot').ariaLabel.startsWith(label)", arg=label[:28]
+    )
+    act(page, "undo")
+
+
+def test_wandering_goes_on_until_it_is_stopped_and_is_one_step_to_undo(page, url):
+    open_explore(page, url)
+    start = shown(page)
+    act(page, "wander")
+    first = wait_for_another(page, start)
+    second = wait_for_another(page, first)
+    wait_for_another(page, second)
+    act(page, "wander")
+    expect(page.locator(f"{BOARD} [data-act=wander]")).to_have_text("Wander")
+    page.wait_for_timeout(700)
+    rest = shown(page)
+    page.wait_for_timeout(500)
+    assert shown(page) == rest
+    act(page, "undo")
+    page.wait_for_function(IS_ALIKE, arg=start)
+    act(page, "wander")
+    wait_for_another(page, shown(page))
+    act(page, "reset")  # another hand ends the walk
+    expect(page.locator(f"{BOARD} [data-act=wander]")).to_have_text("Wander")
+
+
+def test_doubts_are_shown_and_end_where_they_began(page, url):
+    open_explore(page, url)
+    expect(page.locator(f"{BOARD} [data-act=blink]")).to_be_hidden()
+    before = shown(page)
+    page.get_by_role("button", name="example 2").click()
+    wait_for_another(page, before)
+    expect(page.locator(f"{BOARD} .ring")).to_be_visible()
+    page.wait_for_timeout(700)
+    encoded = shown(page)
+    act(page, "blink")
+    wait_for_another(page, encoded)
+    page.wait_for_timeout(2500)
+    page.wait_for_function(IS_ALIKE, arg=encoded)
+
+
+def test_without_a_camera_there_is_a_sentence(page, url):
+    page.add_init_script("navigator.mediaDevices.getUserMedia = () => Promise.reject(new Error('none'))")
+    open_explore(page, url)
+    act(page, "webcam")
+    expect(page.locator(f"{BOARD} .note")).to_contain_text("no camera")
+
+
+def test_a_picture_from_the_camera_is_encoded(page, url):
+    page.add_init_script("""
+        const canvas = Object.assign(document.createElement("canvas"), { width: 320, height: 240 });
+        canvas.getContext("2d").fillRect(40, 40, 90, 90);
+        navigator.mediaDevices.getUserMedia = async () => canvas.captureStream(10);
+        setInterval(() => canvas.getContext("2d").fillRect(200 * Math.random(), 40, 20, 90), 100);""")
+    open_explore(page, url)
+    before = shown(page)
+    act(page, "webcam")
+    page.wait_for_function("document.querySelector('.lp-webcam video').videoWidth > 0")
+    page.get_by_role("button", name="Take the picture").click()
+    wait_for_another(page, before)
 
 
 def test_surprises_differ_and_buttons_say_what_they_do(page, url):

@@ -1,19 +1,29 @@
 // The Explore tab: picture, buttons, starting points, knobs and strip put together. The page around it gives a backend:
-//   decode(z) -> URL of a picture; pictures(zs) -> URLs; surprise(seed) -> latent;
+//   decode(z) -> URL of a picture; pictures(zs) -> URLs; surprise(seed) -> latent; atlas() -> bytes of atlas.safetensors;
 //   closer({z, seen}) -> a latent nearer to what was seen, a moment's search on;
 //   encode({example: i} | {file: File} | {drawing: data URL} | {photo, eyes, turn}) -> {z, seen: URL, note: sentence or ""},
 //   of portraits also photo: URL, eyes: [[x, y], [x, y]] in shares of its sides, and turn: what {photo, eyes, turn} asks again
 // each as a promise that fails with an Error whose message a visitor may read (and isFinal, where trying again is no use).
+// and choose(model) -> whether there is such a model; open(view) is called once it is there.
+import { Atlas, dot } from "./atlas.js";
 import { Decoder } from "./decoder.js";
 import { fill, make } from "./dom.js";
 import { Board } from "./draw.js";
 import { Eyes } from "./eyes.js";
 import { Knobs } from "./knobs.js";
+import { Lamp } from "./lamp.js";
 import { Latent, whole } from "./latent.js";
 import { Live } from "./live.js";
+import { Pad } from "./pad.js";
+import { read, stamped, stampOf, written } from "./place.js";
 import { Strip } from "./strip.js";
+import { Wander } from "./wander.js";
+import { Webcam } from "./webcam.js";
 
 const ROUNDS = 4; // of the search for a nearer picture, half a second each
+const KEPT_SIDE = 512; // pixels of a picture that is kept
+const TRACE = 0.2; // of a knob's own step that must be left of it beside the locked ones
+const BLINKS = 8, BLINK = 220; // draws from the posterior, and ms for each
 const QUIET = 400; // ms after which a drag counts as over and the speed is no longer shown
 
 export class Explore {
@@ -21,6 +31,8 @@ export class Explore {
   constructor(root, { words, view, backend, drawn = () => {} }) {
     Object.assign(this, { root, words, backend });
     this.latent = new Latent(view.start);
+    this.latent.steer = knob => this.#steer(knob);
+    this.kept = [];
     this.#build();
     this.decoder = new Decoder();
     this.live = new Live(this.canvas, z => this.#decode(z), {
@@ -35,16 +47,38 @@ export class Explore {
       return []; // the knobs work without their pictures
     });
     this.strip = new Strip(this.stripBox, this.latent, words, pictures);
-    this.knobs = new Knobs(this.knobBox, this.latent, words, { pictures, chosen: knob => this.strip.open(knob) });
+    this.knobs = new Knobs(this.knobBox, this.latent, words, {
+      pictures, chosen: knob => this.strip.open(knob), locked: knobs => (this.kept = knobs),
+    });
     this.latent.addEventListener("change", () => this.#follow());
     this.#show(view);
   }
 
   // Another model, or the same one again.
   async open(view) {
+    this.wander.stop();
     this.latent.open(view.start);
     this.#show(view);
     await this.live.paint(view.picture);
+    if (this.bound?.model === view.model) this.#arrive(this.bound);
+  }
+
+  // Goes to a place in a link or a picture, in another model if need be. text: what place.js wrote, or anything else.
+  async visit(text) {
+    const place = read(text);
+    this.bound = null;
+    if (!place) this.say(this.words.link_broken, { isError: true });
+    else if (place.model === this.view.model) this.#arrive(place);
+    else {
+      this.bound = place;
+      if (!(await this.backend.choose(place.model))) this.say(this.words.link_model, { isError: true });
+    }
+  }
+
+  #arrive({ hash, z }) {
+    this.bound = null;
+    if (hash !== this.view.hash || z.length !== this.latent.z.length) this.say(this.words.link_weights, { isError: true });
+    else this.latent.jump(z);
   }
 
   // A latent from elsewhere on the page.
@@ -60,18 +94,47 @@ export class Explore {
     this.about.replaceChildren(make("summary", {}, this.words.about), ...view.about.map(text => make("p", {}, text)));
     this.about.hidden = !view.about.length;
     this.eyes.load({});
-    this.eyesButton.hidden = this.closerButton.hidden = true;
+    this.eyesButton.hidden = this.closerButton.hidden = this.blinkButton.hidden = true;
     this.startBox.replaceChildren(...view.examples.map((url, example) =>
       make("button", {
         class: "start", type: "button", "aria-label": fill(this.words.example, { number: example + 1 }),
         onclick: () => this.#start({ example }),
       }, make("img", { src: url, alt: "", width: 36, height: 36 }))));
-    this.knobs.open(whole(view.knobs, view.start.length));
+    const knobs = whole(view.knobs, view.start.length);
+    this.knobs.open(knobs);
+    this.pad.open(knobs);
+    this.#learn(view);
     this.shown = this.latent.z;
     this.say("");
     this.#follow();
     this.live.forget();
     this.decoder.open(view.decoder).then(isReady => isReady && this.live.forget());
+  }
+
+  // What the lamp, the locks and the map know; they work without, as far as they can.
+  async #learn(view) {
+    this.atlas = null;
+    this.lamp.open(null);
+    try {
+      const atlas = new Atlas(await this.backend.atlas());
+      if (view !== this.view) return;
+      this.atlas = atlas;
+      this.lamp.open(atlas);
+      this.lamp.show(this.latent.z);
+      this.pad.know(atlas);
+    } catch (error) {
+      console.warn("no atlas:", error.message);
+    }
+  }
+
+  // A knob's way with the locked ones kept still, as long as its own step stays one step.
+  #steer(knob) {
+    const others = this.kept.filter(other => other !== knob);
+    if (!others.length || !this.atlas) return knob.vector;
+    const way = this.atlas.still(knob.vector, others), left = way && dot(way, knob.probe);
+    if (left > TRACE) return way.map(value => value / left);
+    this.say(fill(this.words.locked_out, { name: knob.label }), { isError: true });
+    return null;
   }
 
   // In this browser as soon as its decoder is there, by the page's backend until then and where it fails.
@@ -102,6 +165,18 @@ export class Explore {
     this.figures = make("b");
     this.undo = icon("undo", () => this.latent.undo());
     this.redo = icon("redo", () => this.latent.redo());
+    this.wander = new Wander(this.latent, () => this.backend.surprise(dice()), () => {
+      this.wanderButton.setAttribute("aria-pressed", this.wander.isOn);
+      this.wanderButton.textContent = words[this.wander.isOn ? "wander_stop" : "wander"];
+    });
+    this.wanderButton = button("wander", () => this.#wander());
+    this.lamp = new Lamp(words);
+    this.pad = new Pad(this.latent, words);
+    this.webcam = new Webcam(words, {
+      taken: file => this.#start({ file }), failed: () => this.say(words.webcam_none, { isError: true }),
+    });
+    this.blinkButton = button("blink", () => this.#blink());
+    this.blinkButton.hidden = true;
     this.note = make("div", { class: "note", role: "status", hidden: true });
     this.file = make("input", {
       type: "file", accept: "image/*", hidden: true, "aria-label": words.upload,
@@ -131,12 +206,20 @@ export class Explore {
       this.canvas,
       make("div", { class: "side" },
         make("div", { class: "meta" }, this.size, this.figures),
+        this.lamp.element,
         make("div", { class: "btns" },
-          button("surprise", () => this.#surprise(), "main"), button("reset", () => this.latent.reset()), this.undo, this.redo)),
+          button("surprise", () => this.#surprise(), "main"), this.wanderButton, button("reset", () => this.latent.reset()),
+          this.undo, this.redo, button("keep", () => this.#keep()), button("share", () => this.#share()))),
       this.note);
     const starts = make("div", { class: "starts" },
       make("span", {}, words.start_from), this.startBox,
-      button("upload", () => this.file.click()), this.eyesButton, this.closerButton, this.drawButton, this.file);
+      button("upload", () => this.file.click()), button("webcam", () => this.webcam.open()), this.eyesButton, this.closerButton,
+      this.drawButton, this.file);
+    const map = make("div", { class: "lp-card map" },
+      make("h2", {}, words.map), this.pad.element,
+      make("div", { class: "beside" }, make("p", {}, words.map_says), this.blinkButton,
+        make("details", { class: "how" }, make("summary", {}, words.sure), make("p", {}, words.sure_says),
+          make("p", { class: "formula" }, words.sure_formula), make("pre", { tabindex: 0 }, make("code", {}, words.sure_code)))));
     const how = make("details", { class: "lp-card how" },
       make("summary", {}, words.how), make("p", {}, words.how_says), make("p", { class: "formula" }, words.how_formula),
       make("pre", { tabindex: 0 }, make("code", {}, words.how_code)));
@@ -146,8 +229,8 @@ export class Explore {
       make("div", { class: "more" }, this.stripBox, this.about, how),
       make("section", { class: "turn" },
         starts, make("p", { class: "promise" }, words.promise),
-        make("div", { class: "lp-card" }, make("h2", {}, words.knobs), this.knobBox)),
-      this.board.element, this.eyes.element);
+        make("div", { class: "lp-card" }, make("h2", {}, words.knobs), this.knobBox), map),
+      this.board.element, this.eyes.element, this.webcam.element);
     this.root.addEventListener("dragover", event => event.preventDefault());
     this.root.addEventListener("drop", event => {
       event.preventDefault();
@@ -160,16 +243,62 @@ export class Explore {
     this.redo.disabled = !this.latent.future.length;
     if (this.latent.z === this.shown) return;
     this.shown = this.latent.z;
+    this.lamp.show(this.latent.z);
     this.live.show(this.latent.z);
   }
 
   #surprise() {
-    const seed = Math.floor(Math.random() * 2 ** 31);
-    this.#take(this.backend.surprise(seed).then(z => ({ z, note: "" })));
+    this.#take(this.backend.surprise(dice()).then(z => ({ z, note: "" })));
   }
 
-  #start(from) {
-    this.#take(this.backend.encode(from));
+  #wander() {
+    if (this.wander.isOn) this.wander.stop();
+    else this.wander.start().catch(error => this.say(error.message, { isError: true }));
+  }
+
+  async #start(from) {
+    const stamp = from.file && (await stampOf(from.file));
+    if (stamp === null || stamp === undefined) this.#take(this.backend.encode(from));
+    else this.visit(stamp); // a picture that was kept here knows its place
+  }
+
+  // What the encoder would also have said: draws from its posterior, and back.
+  async #blink() {
+    const { z, spread } = this.found;
+    this.latent.settle();
+    for (let i = 0; i < BLINKS; i++) {
+      const here = z.map((value, d) => value + spread[d] * normal());
+      this.latent.drift(here);
+      const shown = this.latent.z;
+      await new Promise(resolve => setTimeout(resolve, BLINK));
+      if (this.latent.z !== shown) return; // the visitor has gone elsewhere
+    }
+    this.latent.jump(z);
+  }
+
+  #place() {
+    return written({ model: this.view.model, hash: this.view.hash, z: this.latent.z });
+  }
+
+  #keep() {
+    const canvas = make("canvas", { width: KEPT_SIDE, height: KEPT_SIDE }), brush = canvas.getContext("2d");
+    brush.imageSmoothingQuality = "high";
+    brush.drawImage(this.canvas, 0, 0, KEPT_SIDE, KEPT_SIDE);
+    canvas.toBlob(async png => {
+      const url = URL.createObjectURL(await stamped(png, this.#place()));
+      make("a", { href: url, download: `${this.view.model}.png` }).click();
+      setTimeout(() => URL.revokeObjectURL(url), 60_000);
+    });
+  }
+
+  async #share() {
+    const link = `${location.origin}${location.pathname}#at=${this.#place()}`;
+    try {
+      await navigator.clipboard.writeText(link);
+      this.say(this.words.shared);
+    } catch {
+      this.say(`${this.words.share_by_hand} ${link}`); // no leave to write to the clipboard
+    }
   }
 
   // A latent that is on its way, with what there is to say about it.
@@ -177,10 +306,12 @@ export class Explore {
     const { view } = this;
     const waiting = setTimeout(() => this.say(this.words.wait), 600);
     try {
-      const { z, note, seen, ...portrait } = await coming;
+      const { z, note, seen, spread, ...portrait } = await coming;
       if (view !== this.view) return; // another model has been opened meanwhile
       this.latent.jump(z);
-      this.found = { z, seen };
+      this.found = { z, seen, spread };
+      this.pad.sure(spread ?? null);
+      this.blinkButton.hidden = !spread;
       this.closerButton.hidden = !seen || !view.can_refine;
       if (portrait.photo) this.eyes.load(portrait);
       this.eyesButton.hidden = !this.eyes.photo;
@@ -239,4 +370,13 @@ export class Explore {
     const drawer = this.words[`by_${this.root.dataset.drawer}`];
     this.figures.textContent = fill(this.words[key], { drawer, milliseconds, speed: this.live.speed });
   }
+}
+
+function dice() {
+  return Math.floor(Math.random() * 2 ** 31);
+}
+
+// A draw from N(0, 1) (Box and Muller 1958).
+function normal() {
+  return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
 }

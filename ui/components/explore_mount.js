@@ -46,20 +46,31 @@
     pictures: async zs => (await ask("decode_many", { zs })).pictures,
     surprise: async seed => (await ask("surprise", { seed })).z,
     closer: async question => (await ask("closer", question, 1)).z,
+    atlas: async () => {
+      const { atlas } = props.view.files;
+      return (await fetch(atlas ? file(atlas) : (await ask("atlas")).data)).arrayBuffer();
+    },
+    choose: async model => {
+      const button = document.querySelector(`#lp-header [data-id="${CSS.escape(model)}"]`);
+      button?.click();
+      return Boolean(button);
+    },
     encode,
   };
   // With the addresses of what the browser needs to draw by itself.
   function view() {
-    const { decoder } = props.view;
-    if (!decoder) return props.view;
-    const urls = {
-      worker: file(`${props.folder}/decoder_worker.js`), runtime: file(`${props.runtime}/`),
-      graph: file(decoder.graph), weights: file(decoder.weights),
+    const { graph, weights } = props.view.files;
+    const decoder = graph && {
+      worker: file(`${props.folder}/decoder_worker.js`), runtime: file(`${props.runtime}/`), graph: file(graph), weights: file(weights),
     };
-    return { ...props.view, decoder: urls };
+    return { ...props.view, decoder };
   }
 
   const explore = new Explore(box, { words: props.words, view: view(), backend, drawn: count => (box.dataset.drawn = count) });
+  const linked = () => new URLSearchParams(location.hash.slice(1)).get("at");
+  const follow = () => linked() !== null && explore.visit(linked());
+  follow();
+  window.addEventListener("hashchange", follow);
   watch("view", () => explore.open(view()));
   watch("sent", () => props.sent?.z && explore.receive(props.sent.z));
 })();

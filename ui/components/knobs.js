@@ -5,12 +5,14 @@ import { at, read } from "./latent.js";
 
 const SHOWN = 8;
 const STEPS = 200; // from end to end
+const CLEAN = 0.5, MIXED = 1; // steps of another knob, dragged along by one
 let count = 0; // of rows, for ids that no two share
 
 export class Knobs {
   // pictures(zs): promise of URLs, of none where they cannot be had. chosen(knob): the visitor took one in hand.
-  constructor(box, latent, words, { pictures, chosen }) {
-    Object.assign(this, { box, latent, words, pictures, chosen });
+  // locked(knobs): these are to stay still from now on.
+  constructor(box, latent, words, { pictures, chosen, locked }) {
+    Object.assign(this, { box, latent, words, pictures, chosen, locked });
     this.rows = new Map();
     this.waits = false;
     latent.addEventListener("change", () => this.#soon());
@@ -18,6 +20,8 @@ export class Knobs {
 
   open(knobs) {
     this.rows = new Map();
+    this.kept = [];
+    this.locked([]);
     this.current = null;
     this.start = this.latent.start; // the ends are drawn from here
     const ofKind = kind => knobs.filter(knob => knob.kind === kind);
@@ -65,7 +69,10 @@ export class Knobs {
 
   #row(knob) {
     const id = `lp-knob-${count++}`;
-    const value = make("output", { for: id });
+    const value = make("input", {
+      class: "value", inputmode: "decimal", "aria-label": fill(this.words.value, { name: knob.label }),
+      onchange: () => this.#type(knob, value),
+    });
     const input = make("input", {
       id, type: "range", min: knob.low, max: knob.high, step: (knob.high - knob.low) / STEPS,
       oninput: () => {
@@ -75,25 +82,57 @@ export class Knobs {
       onchange: () => this.latent.settle(),
       onfocus: () => this.choose(knob),
       onpointerdown: () => this.choose(knob),
+      ondblclick: () => this.#put(knob, read(this.latent.start, knob)),
     });
     const ends = ["low", "high"].map(() => make("img", { alt: "", src: EMPTY, width: 44, height: 44 }));
     const buttons = ends.map((image, place) =>
       make("button", {
         class: "end", type: "button", tabindex: -1, // the slider's own keys Home and End do the same
         "aria-label": fill(this.words[place ? "more" : "less"], { name: knob.label }),
-        onclick: () => {
-          this.choose(knob);
-          this.latent.turn(knob, place ? knob.high : knob.low);
-          this.latent.settle();
-        },
+        onclick: () => this.#put(knob, place ? knob.high : knob.low),
       }, image));
-    const name = make("div", { class: "row" }, make("label", { for: id }, knob.label), value);
+    const name = make("div", { class: "row" }, make("label", { for: id }, knob.label), this.#dot(knob), value, this.#lock(knob));
     const middle = make("div", { class: "mid" }, name, input);
     const box = make("div", { class: "knob", "data-key": knob.key }, buttons[0], middle, buttons[1]);
     input.style.setProperty("--zero", share(knob, 0));
     const row = { knob, box, input, value, ends };
     this.rows.set(knob.key, row);
     return row;
+  }
+
+  #put(knob, value) {
+    this.choose(knob);
+    this.latent.turn(knob, value);
+    this.latent.settle();
+  }
+
+  #type(knob, field) {
+    const typed = Number(field.value.trim().replace("−", "-").replace(",", "."));
+    if (field.value.trim() && Number.isFinite(typed)) this.#put(knob, Math.max(knob.low, Math.min(knob.high, typed)));
+    field.blur();
+    this.#paint(); // also where it was no number
+  }
+
+  // How much one step drags along what it is dragging most.
+  #dot({ drags }) {
+    if (!drags) return null;
+    const [name, amount] = drags, text = fill(this.words.drags, { name, amount: amount.toFixed(1) });
+    return make("i", { class: "drags", "data-level": amount < CLEAN ? 0 : amount < MIXED ? 1 : 2, role: "img", "aria-label": text, title: text });
+  }
+
+  #lock(knob) {
+    if (knob.kind !== "named") return null;
+    const button = make("button", {
+      class: "lock", type: "button", "aria-pressed": "false", "aria-label": fill(this.words.lock, { name: knob.label }),
+      title: fill(this.words.lock, { name: knob.label }),
+      onclick: () => {
+        const isKept = this.kept.includes(knob);
+        this.kept = isKept ? this.kept.filter(other => other !== knob) : [...this.kept, knob];
+        button.setAttribute("aria-pressed", !isKept);
+        this.locked(this.kept);
+      },
+    });
+    return button;
   }
 
   #soon() {
@@ -109,10 +148,8 @@ export class Knobs {
     for (const { knob, input, value } of this.rows.values()) {
       const reading = read(this.latent.z, knob);
       const text = `${reading < -0.05 ? "−" : "+"}${Math.abs(reading).toFixed(1)}`;
-      if (value.textContent !== text) {
-        value.textContent = text;
-        input.setAttribute("aria-valuetext", text);
-      }
+      if (value.value !== text && value !== document.activeElement) value.value = text;
+      input.setAttribute("aria-valuetext", text);
       if (Math.abs(input.value - reading) > input.step / 2) input.value = reading; // under the hand it stands there already
       const [here, zero] = [share(knob, reading), share(knob, 0)];
       input.style.setProperty("--from", Math.min(here, zero));

@@ -4,6 +4,7 @@
 export class Latent extends EventTarget {
   constructor(start) {
     super();
+    this.steer = knob => knob.vector; // the way a knob walks; null where others keep it from moving
     this.open(start);
   }
 
@@ -17,8 +18,13 @@ export class Latent extends EventTarget {
   }
 
   turn(knob, value) {
-    const step = value - read(this.z, knob);
-    this.#move(moved(this.z, knob, step));
+    this.#move(this.at(knob, value));
+  }
+
+  // z with the knob at a value, walked there as it is steered.
+  at(knob, value) {
+    const vector = this.steer(knob);
+    return vector ? at(this.z, { ...knob, vector }, value) : this.z;
   }
 
   // On the way to somewhere; settle() says when it is reached.
@@ -76,14 +82,10 @@ export function read(z, knob) {
   return sum;
 }
 
-// z with the knob moved on by a step, as a new array.
-export function moved(z, knob, step) {
-  return z.map((value, i) => value + step * knob.vector[i]);
-}
-
 // z with the knob at a value, the rest as it is.
 export function at(z, knob, value) {
-  return moved(z, knob, value - read(z, knob));
+  const step = value - read(z, knob);
+  return z.map((number, i) => number + step * knob.vector[i]);
 }
 
 // The knobs as the server sends them; a raw unit comes without its arrays, which are all 0 but one.

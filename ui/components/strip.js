@@ -1,6 +1,6 @@
 // "What X does": this very picture with one knob turned from end to end. Drawn when the hand rests.
 import { fill, make } from "./dom.js";
-import { at, read } from "./latent.js";
+import { read } from "./latent.js";
 
 const TILES = 7;
 const REST = 250; // ms without a change that count as rest
@@ -51,7 +51,7 @@ export class Strip {
   async #draw() {
     const { knob } = this, { z } = this.latent;
     if (!knob) return;
-    const urls = await this.pictures(this.tiles.map((_, place) => at(z, knob, this.#value(place))));
+    const urls = await this.pictures(this.tiles.map((_, place) => this.latent.at(knob, this.#value(place))));
     if (knob !== this.knob || z !== this.latent.z) return; // the hand has moved on, and another strip will come
     urls.forEach((url, place) => (this.tiles[place].firstChild.src = url));
   }

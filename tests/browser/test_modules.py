@@ -1,0 +1,157 @@
+"""The page's own modules in a browser, against the Python that they repeat."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.browser.test_explore import BOARD, CANVAS, act, open_explore, shown
+from vae import checkpoints, latents
+from vae.errors import BadInput
+
+pytestmark = pytest.mark.browser
+NAMES = checkpoints.names()
+IMPORT = """const address = name => document.querySelector(`link[href$="/${name}"]`).href;
+const { %s } = await import(address("%s"));"""
+
+
+def run(page, module: str, names: str, body: str, given: object = None):
+    """What a JavaScript body returns that uses these names of a module of components/."""
+    return page.evaluate(f"async given => {{ {IMPORT % (names, module)} {body} }}", given)
+
+
+@pytest.fixture
+def opened(page, url):
+    page.goto(url, wait_until="domcontentloaded")
+    page.wait_for_selector("link[href$='/atlas.js']", state="attached")
+    return page
+
+
+def atlas_of(name: str) -> dict:
+    return {"path": (checkpoints.root() / name / "atlas.safetensors").as_posix()}
+
+
+FETCH = "const atlas = new Atlas(await (await fetch('gradio_api/file=' + given.path)).arrayBuffer());"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_lamp_says_what_the_atlas_says(opened, name):
+    atlas = checkpoints.load(name).atlas
+    z = torch.cat([atlas.prior("mixture", 20, 1), atlas.prior("mixture", 20, 1, 0.6), atlas.prior("normal", 5, 1)])
+    found = run(
+        opened, "atlas.js", "Atlas", FETCH + "return given.z.map(z => [atlas.likelihood(z), atlas.typicality(z)]);",
+        atlas_of(name) | {"z": z.tolist()},
+    )  # fmt: skip
+    likelihood, typicality = np.array(found).T
+    np.testing.assert_allclose(likelihood, atlas.mixture.log_prob(z), atol=0.05)
+    np.testing.assert_allclose(typicality.clip(0), atlas.typicality(z), atol=0.01)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if len(checkpoints.load(name).atlas.named) > 3])
+def test_a_locked_direction_is_the_one_that_the_atlas_keeps_still(opened, name):
+    atlas = checkpoints.load(name).atlas
+    others, wanted = [row.name for row in atlas.named[1:4]], atlas.named[0].vector
+    given = atlas_of(name) | {"vector": wanted.tolist(), "probes": atlas.probes[1:4].tolist()}
+    body = FETCH + "return atlas.still(given.vector, given.probes.map(probe => ({ probe })));"
+    found = run(opened, "atlas.js", "Atlas", body, given)
+    np.testing.assert_allclose(found, atlas.still(wanted, others), atol=1e-3 * float(wanted.norm()))
+    given["probes"] = [atlas.probes[0].tolist(), atlas.probes[0].tolist()]  # itself, twice
+    assert run(opened, "atlas.js", "Atlas", body, given) is None
+    with pytest.raises(BadInput):
+        atlas.still(wanted, [atlas.named[0].name])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_way_of_a_walk_is_the_arc_of_latents(opened, seed):
+    a, b = torch.randn(2, 24, generator=torch.Generator().manual_seed(seed))
+    body = "return given.shares.map(share => arc(given.a, given.b, share));"
+    given = {"a": a.tolist(), "b": b.tolist(), "shares": np.linspace(0, 1, 7).tolist()}
+    np.testing.assert_allclose(run(opened, "wander.js", "arc", body, given), latents.arc(a, b, 7), atol=1e-5)
+
+
+def test_a_place_comes_back_from_its_text(opened):
+    place = {"model": "avatars", "hash": "0123456789ab", "z": np.linspace(-8, 8, 64).tolist()}
+    found = run(opened, "place.js", "read, written", "return read(written(given));", place)
+    assert found | {"z": 0} == place | {"z": 0}
+    np.testing.assert_allclose(found["z"], place["z"], atol=8 / 32767)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "1", "1.avatars", "2.avatars.0123456789ab.AAAA", "1.../../etc.0123456789ab.AAAA", "1.avatars.0123456789aZ.AAAA",
+     "1.avatars.0123456789ab.####", "1.avatars.0123456789ab.AAAA", "1.avatars.0123456789ab.AAAA.x", "A" * 1_000_000, None, 7],
+)  # fmt: skip
+def test_a_text_that_is_no_place_is_none(opened, text):
+    assert run(opened, "place.js", "read", "return read(given);", text) is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_browser_draws_what_the_model_draws(opened, name, complaints):
+    """Within three steps of 255, on latents from the middle to far out."""
+    model = checkpoints.load(name)
+    z = torch.cat([model.atlas.prior("mixture", 3, 1), 2 * model.atlas.prior("normal", 1, 1)])
+    folder, web = checkpoints.root() / name, checkpoints.root().parent / "assets" / "web"
+    given = {
+        "z": z.tolist(), "graph": (folder / "decoder.onnx").as_posix(), "weights": (folder / "model.safetensors").as_posix(),
+        "runtime": web.as_posix() + "/",
+    }  # fmt: skip
+    body = """
+        const file = path => new URL("gradio_api/file=" + path, document.baseURI).href, decoder = new Decoder();
+        const worker = address("decoder.js").replace("decoder.js", "decoder_worker.js");
+        const [runtime, graph, weights] = [given.runtime, given.graph, given.weights].map(file);
+        if (!(await decoder.open({ worker, runtime, graph, weights }))) return null;
+        const canvas = document.createElement("canvas"), brush = canvas.getContext("2d"), pictures = [];
+        for (const z of given.z) {
+            const bitmap = await decoder.decode(z);
+            [canvas.width, canvas.height] = [bitmap.width, bitmap.height];
+            brush.drawImage(bitmap, 0, 0);
+            pictures.push([...brush.getImageData(0, 0, bitmap.width, bitmap.height).data]);
+        }
+        return pictures;"""
+    found = np.array(run(opened, "decoder.js", "Decoder", body, given)).reshape(
+        len(z), *[model.model.config.size] * 2, 4
+    )
+    drawn = model.decode(z).astype(int)
+    assert (found[..., 3] == 255).all()
+    assert np.abs(found[..., :3] - drawn).max() <= 3
+    assert np.abs(found[..., :3] - drawn).mean() < 1
+
+
+def drag_until(page, drawer: str) -> None:
+    """Turns the first knob to and fro until this one draws."""
+    knob = page.locator(f"{BOARD} input[type=range]:visible").first
+    for i in range(200):
+        knob.press("ArrowRight" if i % 4 < 2 else "ArrowLeft")
+        page.wait_for_timeout(100)
+        if page.locator(BOARD).get_attribute("data-drawer") == drawer:
+            return
+    pytest.fail(f"never drawn by the {drawer}")
+
+
+def test_the_browser_takes_over_and_the_mark_says_so(page, url):
+    open_explore(page, url)
+    drag_until(page, "browser")
+    page.wait_for_function("document.querySelector('.lp-explore .meta').innerText.includes('browser')")
+    asked = []
+    page.on("request", lambda request: "component_server" in request.url and asked.append(request))
+    before = shown(page)
+    page.locator(f"{BOARD} input[type=range]:visible").first.press("End")
+    page.wait_for_function(f"old => document.querySelector('{CANVAS}').toDataURL() !== old", arg=before)
+    assert not asked
+
+
+@pytest.mark.parametrize("broken", ["**/ort-wasm-simd-threaded.bin", "**/decoder.onnx*", "**/decoder_worker.js"])
+def test_where_the_browser_cannot_draw_the_server_does(page, url, broken, complaints):
+    page.route(broken, lambda route: route.fulfill(status=404, body="gone"))
+    open_explore(page, url)
+    before = shown(page)
+    act(page, "surprise")
+    page.wait_for_function(f"old => document.querySelector('{CANVAS}').toDataURL() !== old", arg=before)
+    page.wait_for_timeout(1500)
+    drag_until(page, "server")
+    complaints[:] = [text for text in complaints if "404" not in text and "no decoder" not in text]
+
+
+def test_without_wasm_the_server_draws(page, url):
+    page.add_init_script("delete window.Worker;")
+    open_explore(page, url)
+    drag_until(page, "server")

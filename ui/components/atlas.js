@@ -1,0 +1,91 @@
+// What is known about a model's latents, read from its atlas.safetensors: where pictures lie, and how to keep a reading still.
+
+export class Atlas {
+  // data: the bytes of an atlas.safetensors, an ArrayBuffer.
+  constructor(data) {
+    const { mean, covariance, likelihoods, ...rest } = tensors(data);
+    Object.assign(this, { mean, covariance, likelihoods });
+    this.latent = mean.length;
+    const D = this.latent, [weights, means, factors] = ["weights", "means", "factors"].map(name => rest[`mixture.${name}`]);
+    this.parts = Array.from(weights, (weight, k) => {
+      const factor = factors.subarray(k * D * D, (k + 1) * D * D);
+      let constant = Math.log(weight) - (D / 2) * Math.log(2 * Math.PI);
+      for (let i = 0; i < D; i++) constant -= Math.log(factor[i * D + i]);
+      return { weight, mean: means.subarray(k * D, (k + 1) * D), factor, constant };
+    });
+  }
+
+  // The log density of the fitted mixture, in nats.
+  likelihood(z) {
+    const D = this.latent, white = new Float64Array(D);
+    const each = this.parts.map(({ mean, factor, constant }) => {
+      let length = 0; // of the residual, whitened: factor is lower triangular
+      for (let i = 0; i < D; i++) {
+        let left = z[i] - mean[i];
+        for (let j = 0, row = i * D; j < i; j++) left -= factor[row + j] * white[j];
+        white[i] = left / factor[i * D + i];
+        length += white[i] * white[i];
+      }
+      return constant - length / 2;
+    });
+    const most = Math.max(...each);
+    return most + Math.log(each.reduce((sum, value) => sum + Math.exp(value - most), 0));
+  }
+
+  // The share of held-out latents that are less likely than z; below them all it goes on under 0.
+  typicality(z) {
+    const found = this.likelihood(z), { likelihoods } = this, last = likelihoods.length - 1;
+    if (found <= likelihoods[0]) return (found - likelihoods[0]) / (likelihoods[last >> 1] - likelihoods[0]);
+    const above = likelihoods.findIndex(value => value > found);
+    if (above < 0) return 1;
+    return (above - 1 + (found - likelihoods[above - 1]) / (likelihoods[above] - likelihoods[above - 1])) / last;
+  }
+
+  // The knob's vector with as little change as possible so that the knobs of `others` keep their readings: orthogonal in
+  // whitened space. null where nothing is left of it. The same as Atlas.still in Python.
+  still(vector, others) {
+    if (!others.length) return vector;
+    const D = this.latent;
+    const spread = others.map(({ probe }) => Array.from({ length: D }, (_, i) => dot(this.covariance.subarray(i * D, (i + 1) * D), probe)));
+    const matrix = others.map(({ probe }) => spread.map(column => dot(probe, column)));
+    const shares = solve(matrix, others.map(({ probe }) => dot(probe, vector)));
+    const kept = Array.from(vector, (value, i) => value - shares.reduce((sum, share, l) => sum + share * spread[l][i], 0));
+    return dot(kept, kept) < 0.0025 * dot(vector, vector) ? null : kept;
+  }
+}
+
+export function dot(a, b) {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
+  return sum;
+}
+
+// Gauss with pivots. A row that the others tell already adds nothing.
+function solve(matrix, right) {
+  const rows = matrix.map((row, i) => [...row, right[i]]), n = rows.length, scale = Math.max(...matrix.flat().map(Math.abs));
+  const pivots = [];
+  for (let column = 0; column < n; column++) {
+    const free = rows.filter(row => !pivots.some(([used]) => used === row));
+    const best = free.reduce((a, b) => (Math.abs(b[column]) > Math.abs(a[column]) ? b : a));
+    if (Math.abs(best[column]) < 1e-6 * scale) continue;
+    for (const row of rows) {
+      if (row === best) continue;
+      const times = row[column] / best[column];
+      for (let j = column; j <= n; j++) row[j] -= times * best[j];
+    }
+    pivots.push([best, column]);
+  }
+  const found = Array(n).fill(0);
+  for (const [row, column] of pivots) found[column] = row[n] / row[column];
+  return found;
+}
+
+// safetensors: eight bytes with the header's length, the header as JSON, then all numbers. {name: Float32Array}, of fp32 alone.
+function tensors(data) {
+  const length = Number(new DataView(data).getBigUint64(0, true));
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 8, length)));
+  const found = {};
+  for (const [name, { dtype, data_offsets: [start, end] = [] }] of Object.entries(header))
+    if (dtype === "F32") found[name] = new Float32Array(data.slice(8 + length + start, 8 + length + end));
+  return found;
+}
