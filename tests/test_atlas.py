@@ -250,7 +250,7 @@ def test_saved_and_loaded_is_the_same(charted, tmp_path):
     atlas = charted[2]
     atlas.save(tmp_path)
     loaded = Atlas.load(tmp_path)
-    for field in ("kl", "mean", "covariance", "directions", "spreads"):
+    for field in ("kl", "mean", "covariance", "directions", "spreads", "likelihoods"):
         assert torch.equal(getattr(loaded, field), getattr(atlas, field))
     assert np.array_equal(loaded.examples, atlas.examples)
     assert loaded.familiar_error == atlas.familiar_error
@@ -311,3 +311,15 @@ def test_familiar_is_what_the_heldout_pictures_are(charted):
         x = to_tensor(pictures[:100])
         errors = (model.decode(model.encode(x).mode()) - x).square().mean(dim=(1, 2, 3))
     assert 0.97 <= (errors <= atlas.familiar_error).float().mean() <= 1
+
+
+def test_typical_is_what_most_heldout_latents_are(charted):
+    model, pictures, atlas = charted
+    with torch.inference_mode():
+        posterior = model.encode(to_tensor(pictures[:100]))  # the ones that were held out
+    noise = torch.randn(20, *posterior.mean.shape, generator=torch.Generator().manual_seed(1))
+    found = atlas.typicality((posterior.mean + noise * posterior.spread()).flatten(0, 1))
+    assert ((found >= 0) & (found <= 1)).all()
+    for share in (0.25, 0.5, 0.75):  # each quarter of them lies in its quarter
+        assert (found < share).float().mean() == pytest.approx(share, abs=0.08)
+    assert (atlas.typicality(atlas.mean + 30 * atlas.spreads[0] * atlas.directions) == 0).all()

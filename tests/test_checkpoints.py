@@ -1,13 +1,16 @@
 """A checkpoint appears whole or not at all, and a damaged one is answered with a sentence."""
 
 import dataclasses
+import hashlib
 import json
+import math
 import shutil
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from torch.distributions import Normal
 
 from vae import checkpoints, evaluation
 from vae.data import Pictures
@@ -108,6 +111,26 @@ def test_encode_and_decode_check_what_they_are_given(published):
     with pytest.raises(BadInput, match="Pictures"):
         checkpoint.encode(np.zeros((1, 9, 9, 3), np.uint8))
     assert checkpoint.prepare(np.zeros((40, 90, 3), np.uint8)).shape == (8, 8, 3)
+
+
+def test_a_posterior_is_the_models_own_and_encode_its_mode(published):
+    checkpoint = checkpoints.load(published)
+    pictures = checkpoint.atlas.examples[:3]
+    posterior = checkpoint.posterior(pictures)
+    assert torch.equal(posterior.mean, checkpoint.encode(pictures))
+    wanted = Normal(posterior.mean, posterior.spread()).log_prob(posterior.mean)
+    assert torch.allclose(wanted, -0.5 * (posterior.logvar + math.log(2 * math.pi)), atol=1e-5)
+
+
+def test_the_digest_is_of_the_weights_alone(copy):
+    before = checkpoints.load(copy).digest
+    assert before == hashlib.sha256((copy / "model.safetensors").read_bytes()).hexdigest()[:12]
+    (copy / "README.md").write_text("another card")
+    assert checkpoints.load(copy).digest == before
+    model = checkpoints.load(copy).model
+    model.sigma += 0.25
+    model.save_pretrained(copy)
+    assert checkpoints.load(copy).digest != before
 
 
 @pytest.mark.parametrize("source", ["nothing", "../x", "a/b/c", "", ".", "no/such-repo-here"])

@@ -16,7 +16,9 @@ from vae import checkpoints, faces, images
 from vae.errors import BadInput
 
 pytestmark = pytest.mark.skipif(not checkpoints.names(), reason=f"no checkpoint in {checkpoints.root()}")
-FUNCTIONS = (explore.decode, explore.decode_many, explore.surprise, explore.encode, explore.closer)
+FUNCTIONS = (
+    explore.decode, explore.decode_many, explore.atlas, explore.surprise, explore.encode, explore.closer,
+)  # fmt: skip
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
@@ -69,6 +71,31 @@ def test_many_pictures_are_those_that_come_one_by_one(model_id, view):
     for url, z in zip(many, zs, strict=True):
         alone = images.load(base64.b64decode(explore.decode({"model": model_id, "z": z})["picture"].split(",")[1]))
         assert np.abs(images.load(base64.b64decode(url.split(",")[1])).astype(int) - alone).mean() < 1
+
+
+def test_the_atlas_comes_as_it_lies_beside_the_weights(model_id):
+    sent = base64.b64decode(explore.atlas({"model": model_id})["data"].split(",")[1])
+    assert sent == (shelf.get(model_id).folder / "atlas.safetensors").read_bytes()
+
+
+def test_browsers_may_fetch_what_a_shipped_model_draws_with_and_nothing_of_others(model_id, view):
+    assert set(view["files"]) == {"atlas", "graph", "weights"}
+    public = shelf.static_files()
+    for path in view["files"].values():
+        assert Path(path.partition("?")[0]) in public
+    assert shelf.files("../secrets") == shelf.files("0" * 32) == {}
+    assert {path.name for path in public} == {"atlas.safetensors", "decoder.onnx", "model.safetensors"}
+
+
+def test_knobs_say_what_they_drag_along(model_id, view):
+    atlas = shelf.get(model_id).atlas
+    for knob in view["knobs"]:
+        if knob["kind"] == "named":
+            name = knob["key"].partition(":")[2]
+            other, amount = atlas.dragged(name)
+            assert knob["drags"][1] == pytest.approx(amount, abs=0.01)
+            places = [row.name for row in atlas.named]
+            assert amount == pytest.approx(abs(float(atlas.entanglement[places.index(name), places.index(other)])))
 
 
 def test_one_seed_is_one_surprise(model_id):

@@ -4,6 +4,7 @@ The server functions take one JSON object and can be called by anybody with anyt
 """
 
 import base64
+import functools
 import html
 import math
 import threading
@@ -120,8 +121,13 @@ def decode_many(asked: dict) -> dict:
     model, zs = shelf.get(asked.get("model")), asked.get("zs")
     if not isinstance(zs, list) or not 1 <= len(zs) <= AT_ONCE:
         raise BadInput(say("explore.bad_latents", most=AT_ONCE, latent=model.model.config.latent))
-    pictures = model.decode([_latent(z, model) for z in zs])
-    return {"pictures": [images.data_url(picture) for picture in pictures]}
+    return {"pictures": _pictures(asked["model"], model.digest, tuple(tuple(_latent(z, model)) for z in zs))}
+
+
+@functools.lru_cache(maxsize=256)  # what knobs do at their ends is asked by every visitor
+def _pictures(model_id: str, digest: str, zs: tuple[tuple[float, ...], ...]) -> list[str]:
+    """digest: of the weights, so that what is kept is theirs."""
+    return [images.data_url(picture) for picture in shelf.get(model_id).decode(zs)]
 
 
 @answered

@@ -13,6 +13,7 @@ BENCHES = {
     "startup": "page:startup",
     "decode": "decode:run",
     "drag": "page:drag",
+    "page": "live:run",
     "memory": "page:memory",
     "marks": "marks:run",
     "directions": "directions:run",

@@ -289,6 +289,25 @@ def test_doubts_are_shown_and_end_where_they_began(page, url):
     page.wait_for_function(IS_ALIKE, arg=encoded)
 
 
+def test_two_knobs_against_each_other_are_one_picture_to_keep(page, url, tmp_path):
+    open_explore(page, url)
+    act(page, "grid")
+    canvas = page.locator(".lp-grid canvas")
+    page.wait_for_function("""() => {
+        const canvas = document.querySelector(".lp-grid canvas");
+        return canvas.getContext("2d").getImageData(canvas.width - 5, canvas.height - 5, 1, 1).data[3] === 255;
+    }""")
+    expect(canvas).to_have_attribute("aria-label", re.compile("from left to right"))
+    with page.expect_download() as kept:
+        page.locator(".lp-grid").get_by_role("button", name="Keep").click()
+    kept.value.save_as(tmp_path / "grid.png")
+    with Image.open(tmp_path / "grid.png") as picture:
+        tiles = np.asarray(picture.convert("RGB")).reshape(7, 96, 7, 96, 3).swapaxes(1, 2).reshape(49, -1)
+    assert len({tile.tobytes() for tile in tiles}) == 49
+    page.get_by_role("button", name="Close").click()
+    expect(canvas).to_be_hidden()
+
+
 def test_without_a_camera_there_is_a_sentence(page, url):
     page.add_init_script("navigator.mediaDevices.getUserMedia = () => Promise.reject(new Error('none'))")
     open_explore(page, url)

@@ -10,10 +10,11 @@ import { Decoder } from "./decoder.js";
 import { fill, make } from "./dom.js";
 import { Board } from "./draw.js";
 import { Eyes } from "./eyes.js";
+import { Grid } from "./grid.js";
 import { Knobs } from "./knobs.js";
 import { Lamp } from "./lamp.js";
 import { Latent, whole } from "./latent.js";
-import { Live } from "./live.js";
+import { Live, loaded } from "./live.js";
 import { Pad } from "./pad.js";
 import { read, stamped, stampOf, written } from "./place.js";
 import { Strip } from "./strip.js";
@@ -94,7 +95,7 @@ export class Explore {
     this.about.replaceChildren(make("summary", {}, this.words.about), ...view.about.map(text => make("p", {}, text)));
     this.about.hidden = !view.about.length;
     this.eyes.load({});
-    this.eyesButton.hidden = this.closerButton.hidden = this.blinkButton.hidden = true;
+    this.eyesButton.hidden = this.closerButton.hidden = this.blinkButton.hidden = this.original.hidden = true;
     this.startBox.replaceChildren(...view.examples.map((url, example) =>
       make("button", {
         class: "start", type: "button", "aria-label": fill(this.words.example, { number: example + 1 }),
@@ -108,7 +109,12 @@ export class Explore {
     this.say("");
     this.#follow();
     this.live.forget();
-    this.decoder.open(view.decoder).then(isReady => isReady && this.live.forget());
+    delete this.root.dataset.local;
+    this.decoder.open(view.decoder).then(isReady => {
+      if (!isReady) return;
+      this.live.forget();
+      this.root.dataset.local = "ready";
+    });
   }
 
   // What the lamp, the locks and the map know; they work without, as far as they can.
@@ -175,6 +181,8 @@ export class Explore {
     this.webcam = new Webcam(words, {
       taken: file => this.#start({ file }), failed: () => this.say(words.webcam_none, { isError: true }),
     });
+    this.grid = new Grid(words, zs => this.#drawn(zs));
+    this.original = make("img", { class: "original", alt: words.seen, title: words.seen, hidden: true });
     this.blinkButton = button("blink", () => this.#blink());
     this.blinkButton.hidden = true;
     this.note = make("div", { class: "note", role: "status", hidden: true });
@@ -203,7 +211,7 @@ export class Explore {
       this.canvas.getContext("2d").drawImage(first, 0, 0);
     }
     const picture = make("section", { class: "lp-card pic", "aria-label": words.picture },
-      this.canvas,
+      this.canvas, this.original,
       make("div", { class: "side" },
         make("div", { class: "meta" }, this.size, this.figures),
         this.lamp.element,
@@ -217,7 +225,8 @@ export class Explore {
       this.drawButton, this.file);
     const map = make("div", { class: "lp-card map" },
       make("h2", {}, words.map), this.pad.element,
-      make("div", { class: "beside" }, make("p", {}, words.map_says), this.blinkButton,
+      make("div", { class: "beside" }, make("p", {}, words.map_says),
+        make("div", { class: "btns" }, button("grid", () => this.grid.open(this.pad)), this.blinkButton),
         make("details", { class: "how" }, make("summary", {}, words.sure), make("p", {}, words.sure_says),
           make("p", { class: "formula" }, words.sure_formula), make("pre", { tabindex: 0 }, make("code", {}, words.sure_code)))));
     const how = make("details", { class: "lp-card how" },
@@ -230,7 +239,7 @@ export class Explore {
       make("section", { class: "turn" },
         starts, make("p", { class: "promise" }, words.promise),
         make("div", { class: "lp-card" }, make("h2", {}, words.knobs), this.knobBox), map),
-      this.board.element, this.eyes.element, this.webcam.element);
+      this.board.element, this.eyes.element, this.webcam.element, this.grid.element);
     this.root.addEventListener("dragover", event => event.preventDefault());
     this.root.addEventListener("drop", event => {
       event.preventDefault();
@@ -245,6 +254,14 @@ export class Explore {
     this.shown = this.latent.z;
     this.lamp.show(this.latent.z);
     this.live.show(this.latent.z);
+  }
+
+  // Several pictures to paint elsewhere.
+  async #drawn(zs) {
+    if (!this.decoder.isReady) return Promise.all((await this.backend.pictures(zs)).map(loaded));
+    const pictures = [];
+    for (const z of zs) pictures.push(await this.decoder.decode(z));
+    return pictures;
   }
 
   #surprise() {
@@ -311,6 +328,8 @@ export class Explore {
       this.latent.jump(z);
       this.found = { z, seen, spread };
       this.pad.sure(spread ?? null);
+      this.original.hidden = !seen;
+      if (seen) this.original.src = seen;
       this.blinkButton.hidden = !spread;
       this.closerButton.hidden = !seen || !view.can_refine;
       if (portrait.photo) this.eyes.load(portrait);

@@ -79,18 +79,19 @@ export class Live {
   }
 
   #draw(image, me) {
-    if (me <= this.newest) return; // compared with the last one drawn, not the last one received: that starved the page
+    if (me <= this.newest) return image.close?.(); // compared with the last one drawn, not the last one received: that starved the page
     this.newest = me;
     const { canvas } = this;
     if (canvas.width !== image.width || canvas.height !== image.height) [canvas.width, canvas.height] = [image.width, image.height];
     this.brush.drawImage(image, 0, 0);
+    image.close?.(); // a bitmap's memory is not the garbage collector's
     this.count++;
     this.times = [...this.times.slice(-119), performance.now()];
     this.drawn();
   }
 }
 
-async function loaded(url) {
+export async function loaded(url) {
   const image = new Image();
   image.src = url;
   await image.decode();
