@@ -53,7 +53,9 @@ def view(model_id: str) -> dict:
     """
     model = shelf.get(model_id)
     card = model.recipe.get("card", {})
-    start = _short(model.encode(model.atlas.examples[:1])[0].tolist())
+    shown = model.atlas.examples[:EXAMPLES]
+    places = model.encode(shown)
+    start = _short(places[0].tolist())
     return {
         "model": model_id,
         "is_grey": model.model.config.channels == 1,
@@ -64,7 +66,8 @@ def view(model_id: str) -> dict:
         "hash": model.digest,
         "files": shelf.files(model_id),
         "knobs": [_plain(knob, model.atlas) for knob in _in_order(model.atlas.knobs())],
-        "examples": [images.data_url(_small(picture)) for picture in model.atlas.examples[:EXAMPLES]],
+        "examples": [images.data_url(_small(picture)) for picture in shown],
+        "places": [_short(place, 3) for place in places.tolist()],
     }
 
 
@@ -81,7 +84,8 @@ def _in_order(knobs: list[Knob]) -> list[Knob]:
 
 
 def _plain(knob: Knob, atlas: Atlas) -> dict:
-    """A knob as JSON; of a raw unit only its number, for its arrays are 0 but for one place."""
+    """A knob as JSON; of a raw unit only its number, for its arrays are 0 but for one place, of a direction no probe, which is
+    its vector but for the length."""
     plain = {
         "key": knob.key,
         "kind": knob.kind,
@@ -96,7 +100,8 @@ def _plain(knob: Knob, atlas: Atlas) -> dict:
     if dragged:
         other, amount = dragged
         plain["drags"] = [_label(f"named:{other}", other.replace("_", " ")), round(amount, 2)]
-    return plain | {"vector": _short(knob.vector.tolist(), 4), "probe": _short(knob.probe.tolist(), 4)}
+    plain["vector"] = _short(knob.vector.tolist(), 4)
+    return plain if knob.kind == "direction" else plain | {"probe": _short(knob.probe.tolist(), 4)}
 
 
 def _label(key: str, otherwise: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image, PngImagePlugin
 
+from tests.bench import page as bench
 from vae import checkpoints, images
 
 expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
@@ -434,6 +435,62 @@ def test_every_model_opens(page, url):
         page.locator(f"#lp-header [data-id={name}]").click()
         page.wait_for_selector(f"{BOARD}[data-model={name}]")
         wait_for_another(page, before)
+
+
+def test_two_tabs_of_one_visitor_do_not_mix(page, url):
+    open_explore(page, url)
+    other, name = page.context.new_page(), checkpoints.names()[-1]
+    open_explore(other, url)
+    before = shown(other)
+    other.locator(f"#lp-header [data-id={name}]").click()
+    other.wait_for_selector(f"{BOARD}[data-model={name}]")
+    wait_for_another(other, before)
+    for tab, model in ((page, checkpoints.names()[0]), (other, name)):
+        tab.bring_to_front()
+        before = shown(tab)
+        act(tab, "surprise")
+        wait_for_another(tab, before)
+        tab.wait_for_timeout(500)
+        at = link(tab)
+        assert f"#at=1.{model}." in at
+        tab.wait_for_function(IS_ALIKE, arg=images.data_url(checkpoints.load(model).decode([latent_of(at)])[0]))
+
+
+def test_a_visitor_who_stayed_through_a_restart_goes_on(browser, tmp_path):
+    script, own = bench.ROOT / "app.py", {"GRADIO_TEMP_DIR": str(tmp_path)}
+    page = browser.new_context().new_page()
+    with bench.server(script, **own) as (process, address):
+        bench.wait_for(process, address)
+        open_explore(page, address)
+    before = shown(page)
+    act(page, "surprise")
+    expect(page.locator(f"{BOARD} .note")).to_contain_text("did not come through")
+    with bench.server(script, GRADIO_SERVER_PORT=address.rpartition(":")[2], **own) as (process, _):
+        bench.wait_for(process, address)
+        act(page, "surprise")
+        wait_for_another(page, before)
+        expect(page.locator(f"{BOARD} .note")).to_be_hidden()
+    page.context.close()
+
+
+@pytest.mark.parametrize("width", [360, 390])
+def test_nothing_is_wider_than_a_phone(page, url, width):
+    page.set_viewport_size({"width": width, "height": 780})
+    open_explore(page, url)
+    page.get_by_role("button", name="example 2").click()
+    page.wait_for_selector(f"{BOARD} .original:not([hidden])")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_every_control_has_a_name(page, url):
+    open_explore(page, url)
+    page.get_by_text("The raw numbers z").click()
+    nameless = page.evaluate("""() => {
+        const label = one => one.getAttribute("aria-label") || one.innerText || one.labels?.[0]?.innerText || "";
+        const all = [...document.querySelectorAll(".lp-explore :is(button, input, select, [role])")];
+        return all.filter(one => one.getAttribute("role") !== "status" && !label(one).trim()).map(one => one.outerHTML);
+    }""")
+    assert nameless == []
 
 
 def test_knobs_work_by_keyboard_and_say_what_they_are(page, url):

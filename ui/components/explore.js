@@ -103,7 +103,7 @@ export class Explore {
       }, make("img", { src: url, alt: "", width: 36, height: 36 }))));
     const knobs = whole(view.knobs, view.start.length);
     this.knobs.open(knobs);
-    this.pad.open(knobs);
+    this.pad.open(knobs, view.places.map((z, place) => ({ z, url: view.examples[place] })));
     this.#learn(view);
     this.shown = this.latent.z;
     this.say("");

@@ -88,12 +88,13 @@ export function at(z, knob, value) {
   return z.map((number, i) => number + step * knob.vector[i]);
 }
 
-// The knobs as the server sends them; a raw unit comes without its arrays, which are all 0 but one.
+// The knobs as the server sends them: a raw unit comes without its arrays, which are all 0 but one, a principal direction
+// without its probe, which points the same way.
 export function whole(knobs, latent) {
   return knobs.map(knob => {
-    if (knob.unit === undefined) return knob;
-    const axis = Array(latent).fill(0);
-    axis[knob.unit] = 1;
-    return { ...knob, vector: axis, probe: axis };
+    if (knob.probe) return knob;
+    const vector = knob.vector ?? Array.from({ length: latent }, (_, i) => Number(i === knob.unit));
+    const square = vector.reduce((sum, value) => sum + value * value, 0);
+    return { ...knob, vector, probe: vector.map(value => value / square) };
   });
 }

@@ -12,7 +12,8 @@ export class Pad {
     this.ground = make("canvas", { width: FINE, height: FINE });
     this.ring = make("i", { class: "ring", hidden: true });
     this.thumb = make("button", { class: "dot", type: "button", onkeydown: event => this.#key(event) });
-    this.field = make("div", { class: "field" }, this.ground, this.ring, this.thumb);
+    this.others = make("div", { class: "others" });
+    this.field = make("div", { class: "field" }, this.ground, this.others, this.ring, this.thumb);
     this.choices = ["across", "up"].map(way =>
       make("select", { "aria-label": words[`pad_${way}`], onchange: () => this.#choose() }));
     this.element = make("div", {}, this.field,
@@ -22,7 +23,10 @@ export class Pad {
     latent.addEventListener("change", () => this.#soon());
   }
 
-  open(knobs) {
+  // seen: [{url, z}], pictures to show where they lie.
+  open(knobs, seen) {
+    this.seen = seen;
+    this.others.replaceChildren(...seen.map(({ url }) => make("img", { src: url, alt: "", width: 26, height: 26, draggable: "false" })));
     this.knobs = knobs.filter(knob => knob.kind !== "unit");
     if (this.knobs.length < 2) this.knobs = knobs;
     const first = this.knobs.findIndex(knob => knob.kind === "direction");
@@ -49,6 +53,7 @@ export class Pad {
 
   #choose() {
     this.pair = this.choices.map(choice => this.knobs[choice.selectedIndex]);
+    this.seen.forEach(({ z }, place) => this.#put(this.others.children[place], z));
     this.#paintGround();
     this.#soon();
   }
@@ -90,8 +95,14 @@ export class Pad {
     })));
   }
 
-  #shares() {
-    return this.pair.map(knob => Math.max(0, Math.min(1, (read(this.latent.z, knob) - knob.low) / (knob.high - knob.low))));
+  // Where a latent lies, in shares of the sides from the lower left.
+  #shares(z = this.latent.z) {
+    return this.pair.map(knob => Math.max(0, Math.min(1, (read(z, knob) - knob.low) / (knob.high - knob.low))));
+  }
+
+  #put(mark, z) {
+    const [x, y] = this.#shares(z);
+    [mark.style.left, mark.style.top] = [`${100 * x}%`, `${100 * (1 - y)}%`];
   }
 
   #soon() {
@@ -104,8 +115,7 @@ export class Pad {
   }
 
   #paint() {
-    const [x, y] = this.#shares();
-    for (const mark of [this.thumb, this.ring]) [mark.style.left, mark.style.top] = [`${100 * x}%`, `${100 * (1 - y)}%`];
+    for (const mark of [this.thumb, this.ring]) this.#put(mark, this.latent.z);
     const [across, up] = this.pair.map(knob => `${knob.label} ${read(this.latent.z, knob).toFixed(1)}`);
     this.thumb.setAttribute("aria-label", fill(this.words.pad_dot, { across, up }));
     this.ring.hidden = !this.spread;
