@@ -17,7 +17,7 @@ from vae.errors import BadInput
 
 pytestmark = pytest.mark.skipif(not checkpoints.names(), reason=f"no checkpoint in {checkpoints.root()}")
 FUNCTIONS = (
-    explore.decode, explore.decode_many, explore.atlas, explore.surprise, explore.encode, explore.closer,
+    explore.decode, explore.decode_many, explore.ends, explore.atlas, explore.surprise, explore.encode, explore.closer,
 )  # fmt: skip
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -97,6 +97,19 @@ def test_knobs_say_what_they_drag_along(model_id, view):
             assert knob["drags"][1] == pytest.approx(amount, abs=0.01)
             places = [row.name for row in atlas.named]
             assert amount == pytest.approx(abs(float(atlas.entanglement[places.index(name), places.index(other)])))
+
+
+def test_the_ends_of_a_knob_are_the_start_with_that_knob_turned(model_id, view):
+    knob = next(knob for knob in view["knobs"] if knob["kind"] == "named")
+    low, high = explore.ends({"model": model_id, "keys": [knob["key"]]})["pictures"]
+    vector, probe, start = (np.array(values) for values in (knob["vector"], knob["probe"], view["start"]))
+    for url, end in ((low, knob["low"]), (high, knob["high"])):
+        z = start + (end - (start @ probe - knob["offset"])) * vector
+        wanted = shelf.get(model_id).decode([z.tolist()])[0].astype(int)
+        found = images.load(base64.b64decode(url.split(",")[1]))
+        assert np.abs(found - wanted).mean() < 3  # but for JPEG and short numbers
+    for keys in (None, [], ["named:nothing"], [1], [[]], [knob["key"]] * 17):
+        assert "error" in explore.ends({"model": model_id, "keys": keys})
 
 
 def test_one_seed_is_one_surprise(model_id):

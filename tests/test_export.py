@@ -67,6 +67,14 @@ def test_an_export_makes_the_same_bytes_again(tmp_path):
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
 
 
+def test_weights_of_another_model_are_not_taken_for_its_own(tmp_path):
+    pytest.importorskip("onnxscript")
+    (tmp_path / "model.safetensors").write_bytes((checkpoints.root() / "fashion" / "model.safetensors").read_bytes())
+    with pytest.raises(BadInput, match="another model"):
+        export(checkpoints.load("digits"), tmp_path)
+    assert not list(tmp_path.glob("*.onnx"))
+
+
 def test_a_folder_that_cannot_be_written_gets_a_sentence(tmp_path):
     pytest.importorskip("onnxscript")
     (tmp_path / "file").write_text("in the way")

@@ -126,13 +126,34 @@ def decode_many(asked: dict) -> dict:
     model, zs = shelf.get(asked.get("model")), asked.get("zs")
     if not isinstance(zs, list) or not 1 <= len(zs) <= AT_ONCE:
         raise BadInput(say("explore.bad_latents", most=AT_ONCE, latent=model.model.config.latent))
-    return {"pictures": _pictures(asked["model"], model.digest, tuple(tuple(_latent(z, model)) for z in zs))}
+    pictures = model.decode([_latent(z, model) for z in zs])
+    return {"pictures": [images.data_url(picture) for picture in pictures]}
 
 
-@functools.lru_cache(maxsize=256)  # what knobs do at their ends is asked by every visitor
-def _pictures(model_id: str, digest: str, zs: tuple[tuple[float, ...], ...]) -> list[str]:
-    """digest: of the weights, so that what is kept is theirs."""
-    return [images.data_url(picture) for picture in shelf.get(model_id).decode(zs)]
+@answered
+def ends(asked: dict) -> dict:
+    """{"model", "keys": of at most AT_ONCE / 2 knobs} -> {"pictures": [URL, ...]}: the start, each knob at its low, its high end"""
+    model, keys = shelf.get(asked.get("model")), asked.get("keys")
+    known = {knob.key for knob in model.atlas.knobs()}
+    is_list = isinstance(keys, list) and all(isinstance(key, str) and key in known for key in keys)
+    if not is_list or not 1 <= len(keys) <= AT_ONCE // 2:
+        raise BadInput(say("explore.bad_keys", most=AT_ONCE // 2))
+    return {"pictures": _ends(asked["model"], model.digest, tuple(keys))}
+
+
+@functools.lru_cache(maxsize=128)  # every visitor asks for the same
+def _ends(model_id: str, digest: str, keys: tuple[str, ...]) -> list[str]:
+    """digest: of the weights, so that what is remembered is theirs."""
+    model = shelf.get(model_id)
+    knobs = {knob.key: knob for knob in model.atlas.knobs()}
+    start = model.encode(model.atlas.examples[:1])[0]
+    chosen = [knobs[key] for key in keys]
+    zs = [
+        start + (end - (start @ knob.probe - knob.offset)) * knob.vector
+        for knob in chosen
+        for end in (knob.low, knob.high)
+    ]
+    return [images.data_url(picture) for picture in model.decode([z.tolist() for z in zs])]
 
 
 @answered
@@ -255,7 +276,7 @@ def build(page: Page) -> None:
         html_template=BOARD.format(picture=first["picture"], label=html.escape(say("explore.picture"))),
         js_on_load=(COMPONENTS / "explore_mount.js").read_text(encoding="utf-8"),
         apply_default_css=False,
-        server_functions=[decode, decode_many, atlas, surprise, encode, closer],
+        server_functions=[decode, decode_many, ends, atlas, surprise, encode, closer],
         elem_id="explore-board",
         folder=COMPONENTS.as_posix(),
         runtime=RUNTIME.as_posix(),

@@ -1,5 +1,7 @@
 """The models that a visitor can reach: the checkpoints that ship, and those that this visitor trained, by unguessable token."""
 
+import functools
+import logging
 import threading
 import tomllib
 from collections import OrderedDict
@@ -17,6 +19,7 @@ from vae.errors import BadInput
 FETCHED = {"atlas": "atlas.safetensors", "graph": "decoder.onnx", "weights": "model.safetensors"}
 KEPT_OPEN = 12  # models in memory at most, about 20 MB each; the one unused for longest goes first
 
+log = logging.getLogger(__name__)
 _door = threading.Lock()
 _open: OrderedDict[str, Checkpoint] = OrderedDict()
 
@@ -67,8 +70,14 @@ def ids(tokens: object = ()) -> list[str]:
 
 
 def entries(tokens: object = ()) -> list[dict[str, str]]:
-    """{"id", "title", "thumb"} for each of ids(tokens). Loads no weights."""
-    return [_entry(model_id, _folder(model_id)) for model_id in ids(tokens)]
+    """{"id", "title", "thumb"} for each of ids(tokens) that can be opened. Loads no weights."""
+    found = []
+    for model_id in ids(tokens):
+        try:
+            found.append(_entry(model_id, _folder(model_id)))
+        except BadInput as error:
+            log.warning("left out of the picker: %s", error)
+    return found
 
 
 def files(model_id: str) -> dict[str, str]:
@@ -76,18 +85,27 @@ def files(model_id: str) -> dict[str, str]:
 
     The file's date is part of the address, so that no browser keeps an old one.
     """
-    folder = checkpoints.root() / model_id
-    if model_id not in checkpoints.names():
-        return {}
-    found = {key: folder / name for key, name in FETCHED.items()}
-    if not found["graph"].is_file():
-        found = {"atlas": found["atlas"]}
-    return {key: f"{path.as_posix()}?{path.stat().st_mtime_ns:x}" for key, path in found.items()}
+    found = (
+        {key: checkpoints.root() / model_id / name for key, name in FETCHED.items()}
+        if model_id in checkpoints.names()
+        else {}
+    )
+    public = {key: path for key, path in found.items() if path in static_files()}
+    return {key: f"{path.as_posix()}?{path.stat().st_mtime_ns:x}" for key, path in public.items()}
 
 
-def static_files() -> list[Path]:
-    """Every file that files() names."""
-    return [Path(path.partition("?")[0]) for name in checkpoints.names() for path in files(name).values()]
+def static_files() -> tuple[Path, ...]:
+    """Every file that files() names: those that were there when this was first asked, for the page opens them once."""
+    return _static_files(checkpoints.root())
+
+
+@functools.cache
+def _static_files(root: Path) -> tuple[Path, ...]:
+    found = []
+    for folder in (root / name for name in checkpoints.names()):
+        is_exported = (folder / FETCHED["graph"]).is_file()
+        found += [folder / file for key, file in FETCHED.items() if is_exported or key == "atlas"]
+    return tuple(found)
 
 
 def _entry(model_id: str, folder: Path) -> dict[str, str]:

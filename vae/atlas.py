@@ -195,6 +195,8 @@ class Atlas:
         try:
             words = json.loads((folder / "atlas.json").read_text(encoding="utf-8"))
             tensors = safetensors.torch.load_file(folder / "atlas.safetensors")
+            if "likelihoods" not in tensors:
+                raise BadInput(f"The atlas in {folder} was made by an earlier version; train the model again.")
             units, parts = len(tensors["kl"]), len(tensors["mixture.weights"])
             shapes = {
                 "kl": (units,), "mean": (units,), "covariance": (units, units), "directions": (units, units),

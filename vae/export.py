@@ -5,6 +5,7 @@ cast to fp32 when a session opens. So they are stored once, and fetched once for
 """
 
 import contextlib
+import filecmp
 import io
 import json
 import shutil
@@ -46,7 +47,7 @@ def export(checkpoint: Checkpoint, folder: Path) -> list[Path]:
     """Writes decoder.onnx, from z (N, D) to picture (N, C, S, S) in [0, 1], and encoder.onnx, from x to mean and logvar (N, D).
 
     Both read the model.safetensors beside them, which is copied into a folder that has none. BadInput where the packages of
-    the extra `export` are missing or the folder cannot be written.
+    the extra `export` are missing, the folder holds other weights or cannot be written.
     """
     try:
         import onnxscript  # noqa: F401 (what torch.onnx asks for)
@@ -63,6 +64,8 @@ def export(checkpoint: Checkpoint, folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / WEIGHTS).is_file():
             shutil.copyfile(weights, folder / WEIGHTS)
+        if not filecmp.cmp(weights, folder / WEIGHTS, shallow=False):
+            raise BadInput(f"{folder} holds the weights of another model; name another folder.")
         for name, (module, example, inputs, outputs) in graphs.items():
             with images.written_whole(folder / name) as file:
                 file.write(_graph(module, example, inputs, outputs, places))

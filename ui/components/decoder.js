@@ -1,5 +1,5 @@
-// The decoder in the visitor's own browser, behind a worker. It opens in its own time; until it is ready, and for good where
-// it cannot be had (no wasm, an old browser, a model without a graph), others draw.
+// The decoder in the visitor's own browser, behind a worker. It opens in its own time; until it is ready, and where it cannot be
+// had (no wasm, an old browser, a model without a graph), others draw.
 
 export class Decoder {
   constructor() {
@@ -8,11 +8,11 @@ export class Decoder {
     this.isReady = false;
   }
 
-  // where: {worker, runtime, graph, weights: URLs}, or null where there is nothing to open. Resolves to whether it can draw.
+  // where: {worker, runtime, graph, weights: URLs}, or undefined where there is nothing to open. Resolves to whether it can draw.
   async open(where) {
-    const turn = (this.turn = {});
-    this.isReady = false;
-    if (!where || this.isBroken) return false;
+    this.leave();
+    const { turn } = this;
+    if (!where) return false;
     try {
       this.worker ??= this.#hire(where.worker);
       await this.#ask("open", { runtime: where.runtime, graph: where.graph, weights: where.weights });
@@ -20,28 +20,27 @@ export class Decoder {
       console.warn("no decoder in this browser:", error.message);
       return false;
     }
-    if (turn === this.turn) this.isReady = true; // else another model has been opened meanwhile
-    return this.isReady;
+    if (turn !== this.turn) return false; // another model has been opened meanwhile
+    this.graph = where.graph;
+    this.isReady = true;
+    return true;
   }
 
-  // z -> promise of an ImageBitmap. What fails once is not tried again, unless another model has come meanwhile.
+  // The model is about to change: others draw until the next one is open.
+  leave() {
+    this.turn = {};
+    this.isReady = false;
+  }
+
+  // z -> promise of an ImageBitmap. What fails is not tried again before another model is opened.
   async decode(z) {
     const { turn } = this;
     try {
-      return (await this.#ask("decode", { z })).bitmap;
+      return (await this.#ask("decode", { graph: this.graph, z })).bitmap;
     } catch (error) {
-      if (turn === this.turn) this.close();
+      if (turn === this.turn) this.#dismiss();
       throw error;
     }
-  }
-
-  // Gives up: whoever waits is told, and nothing is asked again.
-  close() {
-    this.isReady = false;
-    this.isBroken = true;
-    this.worker?.terminate();
-    for (const { reject } of this.waiting.values()) reject(new Error("the decoder was closed"));
-    this.waiting.clear();
   }
 
   #hire(url) {
@@ -52,8 +51,16 @@ export class Decoder {
       if (error) reject?.(new Error(error));
       else resolve?.(answer);
     };
-    worker.onerror = () => this.close();
+    worker.onerror = () => this.#dismiss();
     return worker;
+  }
+
+  #dismiss() {
+    this.isReady = false;
+    this.worker?.terminate();
+    this.worker = null;
+    for (const { reject } of this.waiting.values()) reject(new Error("the worker has ended"));
+    this.waiting.clear();
   }
 
   #ask(name, asked) {

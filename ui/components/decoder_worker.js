@@ -1,22 +1,20 @@
 // Draws latents in a worker, so that the page never stutters while it does. Asked with {call, name, ...}, answers {call, ...}:
-//   open {runtime, graph, weights: URLs} -> {}; decode {z} -> {bitmap}; what fails answers {error}.
+//   open {runtime, graph, weights: URLs} -> {}; decode {graph, z} -> {bitmap}; what fails answers {error}.
 const BOUND = 8; // latents are clamped to this, as the server does
 const WEIGHTS = "model.safetensors"; // what the graph calls the file that its weights lie in
 
-let ort, session;
+let ort, session, opened; // opened: the graph that the session is of
+let opening = Promise.resolve();
 
 const calls = {
-  async open({ runtime, graph, weights }) {
-    session?.release();
-    session = undefined;
-    const [library, model, data] = await Promise.all([load(runtime), bytes(graph), bytes(weights)]);
-    session = await library.InferenceSession.create(model, {
-      executionProviders: ["wasm"], externalData: [{ path: WEIGHTS, data }],
-    });
-    return {};
+  // One after the other: the library keeps the weights of all that are being opened in one place.
+  open(asked) {
+    opening = opening.catch(() => {}).then(() => open(asked));
+    return opening;
   },
 
-  async decode({ z }) {
+  async decode({ graph, z }) {
+    if (graph !== opened) throw new Error("another model is open");
     const values = Float32Array.from(z, value => Math.max(-BOUND, Math.min(BOUND, value)));
     const { picture } = await session.run({ z: new ort.Tensor("float32", values, [1, values.length]) });
     const bitmap = await createImageBitmap(pixels(picture));
@@ -33,6 +31,15 @@ self.onmessage = async ({ data: { call, name, ...asked } }) => {
     self.postMessage({ call, error: String(error?.message ?? error) });
   }
 };
+
+async function open({ runtime, graph, weights }) {
+  opened = undefined;
+  await session?.release();
+  const [library, model, data] = await Promise.all([load(runtime), bytes(graph), bytes(weights)]);
+  session = await library.InferenceSession.create(model, { executionProviders: ["wasm"], externalData: [{ path: WEIGHTS, data }] });
+  opened = graph;
+  return {};
+}
 
 // onnxruntime-web, once. Its machine code lies compressed beside it, as most servers would send it as it is.
 async function load(runtime) {

@@ -11,6 +11,13 @@ export function make(tag, attributes = {}, ...inside) {
   return node;
 }
 
+// Hands a file to the visitor.
+export function download(blob, name) {
+  const url = URL.createObjectURL(blob);
+  make("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
 export function fill(text, values) {
   return text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 }

@@ -1,13 +1,15 @@
 // The Explore tab: picture, buttons, starting points, knobs and strip put together. The page around it gives a backend:
-//   decode(z) -> URL of a picture; pictures(zs) -> URLs; surprise(seed) -> latent; atlas() -> bytes of atlas.safetensors;
+//   decode(z) -> URL of a picture; pictures(zs) -> URLs; ends(keys) -> URLs, of what each knob does at its low and high end;
+//   surprise(seed) -> latent; atlas() -> bytes of atlas.safetensors;
 //   closer({z, seen}) -> a latent nearer to what was seen, a moment's search on;
-//   encode({example: i} | {file: File} | {drawing: data URL} | {photo, eyes, turn}) -> {z, seen: URL, note: sentence or ""},
+//   encode({example: i} | {file: File} | {drawing: data URL} | {photo, eyes, turn}) -> {z, spread, seen: URL, note: sentence or ""},
 //   of portraits also photo: URL, eyes: [[x, y], [x, y]] in shares of its sides, and turn: what {photo, eyes, turn} asks again
 // each as a promise that fails with an Error whose message a visitor may read (and isFinal, where trying again is no use).
-// and choose(model) -> whether there is such a model; open(view) is called once it is there.
+// and choose(model) -> whether another model is opened now, so that open(view) will be called.
 import { Atlas, dot } from "./atlas.js";
 import { Decoder } from "./decoder.js";
-import { fill, make } from "./dom.js";
+import { download, fill, make } from "./dom.js";
+import { Doubts } from "./doubts.js";
 import { Board } from "./draw.js";
 import { Eyes } from "./eyes.js";
 import { Grid } from "./grid.js";
@@ -24,7 +26,6 @@ import { Webcam } from "./webcam.js";
 const ROUNDS = 4; // of the search for a nearer picture, half a second each
 const KEPT_SIDE = 512; // pixels of a picture that is kept
 const TRACE = 0.2; // of a knob's own step that must be left of it beside the locked ones
-const BLINKS = 8, BLINK = 220; // draws from the posterior, and ms for each
 const QUIET = 400; // ms after which a drag counts as over and the speed is no longer shown
 
 export class Explore {
@@ -36,6 +37,7 @@ export class Explore {
     this.kept = [];
     this.#build();
     this.decoder = new Decoder();
+    this.doubts = new Doubts(this.latent);
     this.live = new Live(this.canvas, z => this.#decode(z), {
       drawn: () => {
         drawn(this.live.count);
@@ -43,48 +45,65 @@ export class Explore {
       },
       failed: error => this.say(error ? error.message : "", { from: "live", isError: true }),
     });
-    const pictures = zs => backend.pictures(zs).catch(error => {
+    const orNone = ask => asked => ask(asked).catch(error => {
       this.say(error.message, { isError: true });
       return []; // the knobs work without their pictures
     });
-    this.strip = new Strip(this.stripBox, this.latent, words, pictures);
+    this.strip = new Strip(this.stripBox, this.latent, words, orNone(backend.pictures));
     this.knobs = new Knobs(this.knobBox, this.latent, words, {
-      pictures, chosen: knob => this.strip.open(knob), locked: knobs => (this.kept = knobs),
+      ends: orNone(backend.ends),
+      chosen: knob => this.strip.open(knob),
+      locked: knobs => {
+        this.kept = knobs;
+        if (this.strip.knob) this.strip.open(this.strip.knob);
+      },
     });
     this.latent.addEventListener("change", () => this.#follow());
+    this.latent.addEventListener("stuck", ({ detail: { label } }) =>
+      this.say(fill(words.locked_out, { name: label }), { isError: true }));
     this.#show(view);
   }
 
   // Another model, or the same one again.
   async open(view) {
+    const { bound } = this;
+    this.bound = null;
     this.wander.stop();
+    this.grid.close();
+    this.decoder.leave();
     this.latent.open(view.start);
     this.#show(view);
-    await this.live.paint(view.picture);
-    if (this.bound?.model === view.model) this.#arrive(this.bound);
+    await this.live.paint(view.picture, view.start);
+    if (bound?.model === view.model && view === this.view) this.#arrive(bound);
   }
 
   // Goes to a place in a link or a picture, in another model if need be. text: what place.js wrote, or anything else.
-  async visit(text) {
+  visit(text) {
     const place = read(text);
-    this.bound = null;
     if (!place) this.say(this.words.link_broken, { isError: true });
     else if (place.model === this.view.model) this.#arrive(place);
-    else {
-      this.bound = place;
-      if (!(await this.backend.choose(place.model))) this.say(this.words.link_model, { isError: true });
-    }
+    else if (!this.#leaveFor(place)) this.say(this.words.link_model, { isError: true });
   }
 
-  #arrive({ hash, z }) {
+  #leaveFor(place) {
+    this.bound = place;
+    if (this.backend.choose(place.model)) return true;
     this.bound = null;
-    if (hash !== this.view.hash || z.length !== this.latent.z.length) this.say(this.words.link_weights, { isError: true });
-    else this.latent.jump(z);
+    return false;
   }
 
-  // A latent from elsewhere on the page.
+  #fits({ model, hash, z }) {
+    return model === this.view.model && hash === this.view.hash && z.length === this.latent.z.length;
+  }
+
+  #arrive(place) {
+    if (this.#fits(place)) this.receive(place.z);
+    else this.say(this.words.link_weights, { isError: true });
+  }
+
+  // A latent from elsewhere; nothing that was brought here belongs to it.
   receive(z) {
-    if (z.length === this.latent.z.length) this.latent.jump(z);
+    if (z.length === this.latent.z.length) this.#take(Promise.resolve({ z, note: "" }));
   }
 
   #show(view) {
@@ -95,6 +114,8 @@ export class Explore {
     this.about.replaceChildren(make("summary", {}, this.words.about), ...view.about.map(text => make("p", {}, text)));
     this.about.hidden = !view.about.length;
     this.eyes.load({});
+    this.found = null;
+    this.shareButton.hidden = !this.#isPublic;
     this.eyesButton.hidden = this.closerButton.hidden = this.blinkButton.hidden = this.original.hidden = true;
     this.startBox.replaceChildren(...view.examples.map((url, example) =>
       make("button", {
@@ -120,11 +141,13 @@ export class Explore {
   // What the lamp, the locks and the map know; they work without, as far as they can.
   async #learn(view) {
     this.atlas = null;
+    delete this.root.dataset.atlas;
     this.lamp.open(null);
     try {
       const atlas = new Atlas(await this.backend.atlas());
       if (view !== this.view) return;
       this.atlas = atlas;
+      this.root.dataset.atlas = "known"; // and now locks can lock
       this.lamp.open(atlas);
       this.lamp.show(this.latent.z);
       this.pad.know(atlas);
@@ -138,9 +161,7 @@ export class Explore {
     const others = this.kept.filter(other => other !== knob);
     if (!others.length || !this.atlas) return knob.vector;
     const way = this.atlas.still(knob.vector, others), left = way && dot(way, knob.probe);
-    if (left > TRACE) return way.map(value => value / left);
-    this.say(fill(this.words.locked_out, { name: knob.label }), { isError: true });
-    return null;
+    return left > TRACE ? way.map(value => value / left) : null;
   }
 
   // In this browser as soon as its decoder is there, by the page's backend until then and where it fails.
@@ -172,7 +193,6 @@ export class Explore {
     this.undo = icon("undo", () => this.latent.undo());
     this.redo = icon("redo", () => this.latent.redo());
     this.wander = new Wander(this.latent, () => this.backend.surprise(dice()), () => {
-      this.wanderButton.setAttribute("aria-pressed", this.wander.isOn);
       this.wanderButton.textContent = words[this.wander.isOn ? "wander_stop" : "wander"];
     });
     this.wanderButton = button("wander", () => this.#wander());
@@ -183,7 +203,8 @@ export class Explore {
     });
     this.grid = new Grid(words, zs => this.#drawn(zs));
     this.original = make("img", { class: "original", alt: words.seen, title: words.seen, hidden: true });
-    this.blinkButton = button("blink", () => this.#blink());
+    this.shareButton = button("share", () => this.#share());
+    this.blinkButton = button("blink", () => this.doubts.show(this.found));
     this.blinkButton.hidden = true;
     this.note = make("div", { class: "note", role: "status", hidden: true });
     this.file = make("input", {
@@ -217,7 +238,7 @@ export class Explore {
         this.lamp.element,
         make("div", { class: "btns" },
           button("surprise", () => this.#surprise(), "main"), this.wanderButton, button("reset", () => this.latent.reset()),
-          this.undo, this.redo, button("keep", () => this.#keep()), button("share", () => this.#share()))),
+          this.undo, this.redo, button("keep", () => this.#keep()), this.shareButton)),
       this.note);
     const starts = make("div", { class: "starts" },
       make("span", {}, words.start_from), this.startBox,
@@ -226,7 +247,7 @@ export class Explore {
     const map = make("div", { class: "lp-card map" },
       make("h2", {}, words.map), this.pad.element,
       make("div", { class: "beside" }, make("p", {}, words.map_says),
-        make("div", { class: "btns" }, button("grid", () => this.grid.open(this.pad)), this.blinkButton),
+        make("div", { class: "btns" }, button("grid", () => this.#grid()), this.blinkButton),
         make("details", { class: "how" }, make("summary", {}, words.sure), make("p", {}, words.sure_says),
           make("p", { class: "formula" }, words.sure_formula), make("pre", { tabindex: 0 }, make("code", {}, words.sure_code)))));
     const how = make("details", { class: "lp-card how" },
@@ -259,9 +280,14 @@ export class Explore {
   // Several pictures to paint elsewhere.
   async #drawn(zs) {
     if (!this.decoder.isReady) return Promise.all((await this.backend.pictures(zs)).map(loaded));
-    const pictures = [];
-    for (const z of zs) pictures.push(await this.decoder.decode(z));
-    return pictures;
+    return Promise.all(zs.map(z => this.decoder.decode(z)));
+  }
+
+  #grid() {
+    this.grid.open(this.pad).catch(error => {
+      this.grid.close();
+      this.say(error.message, { isError: true });
+    });
   }
 
   #surprise() {
@@ -274,42 +300,31 @@ export class Explore {
   }
 
   async #start(from) {
-    const stamp = from.file && (await stampOf(from.file));
-    if (stamp === null || stamp === undefined) this.#take(this.backend.encode(from));
-    else this.visit(stamp); // a picture that was kept here knows its place
+    // A picture that was kept here knows its place; where that is not to be had any more it is a picture like others.
+    const place = from.file && read(await stampOf(from.file).catch(() => null));
+    if (place && this.#fits(place)) this.receive(place.z);
+    else if (!place || place.model === this.view.model || !this.#leaveFor(place)) this.#take(this.backend.encode(from));
   }
 
-  // What the encoder would also have said: draws from its posterior, and back.
-  async #blink() {
-    const { z, spread } = this.found;
-    this.latent.settle();
-    for (let i = 0; i < BLINKS; i++) {
-      const here = z.map((value, d) => value + spread[d] * normal());
-      this.latent.drift(here);
-      const shown = this.latent.z;
-      await new Promise(resolve => setTimeout(resolve, BLINK));
-      if (this.latent.z !== shown) return; // the visitor has gone elsewhere
-    }
-    this.latent.jump(z);
+  // Whether others have this model too. The name of a visitor's own is a secret, and no link of theirs would open it.
+  get #isPublic() {
+    return Boolean(this.view.files.atlas);
   }
 
-  #place() {
-    return written({ model: this.view.model, hash: this.view.hash, z: this.latent.z });
+  #place(z) {
+    return written({ model: this.view.model, hash: this.view.hash, z });
   }
 
   #keep() {
     const canvas = make("canvas", { width: KEPT_SIDE, height: KEPT_SIDE }), brush = canvas.getContext("2d");
     brush.imageSmoothingQuality = "high";
     brush.drawImage(this.canvas, 0, 0, KEPT_SIDE, KEPT_SIDE);
-    canvas.toBlob(async png => {
-      const url = URL.createObjectURL(await stamped(png, this.#place()));
-      make("a", { href: url, download: `${this.view.model}.png` }).click();
-      setTimeout(() => URL.revokeObjectURL(url), 60_000);
-    });
+    const place = this.#isPublic ? this.#place(this.live.z ?? this.latent.z) : null;
+    canvas.toBlob(async png => download(place ? await stamped(png, place) : png, "picture.png"));
   }
 
   async #share() {
-    const link = `${location.origin}${location.pathname}#at=${this.#place()}`;
+    const link = `${location.origin}${location.pathname}#at=${this.#place(this.latent.z)}`;
     try {
       await navigator.clipboard.writeText(link);
       this.say(this.words.shared);
@@ -326,7 +341,7 @@ export class Explore {
       const { z, note, seen, spread, ...portrait } = await coming;
       if (view !== this.view) return; // another model has been opened meanwhile
       this.latent.jump(z);
-      this.found = { z, seen, spread };
+      this.found = { z, seen, spread, mean: z };
       this.pad.sure(spread ?? null);
       this.original.hidden = !seen;
       if (seen) this.original.src = seen;
@@ -350,7 +365,7 @@ export class Explore {
     this.closerButton.disabled = true;
     try {
       for (let round = 0; round < ROUNDS; round++) {
-        const z = await this.backend.closer(found);
+        const z = await this.backend.closer({ z: found.z, seen: found.seen });
         found.z = z;
         if (found !== this.found || here !== this.latent.z) return; // the visitor has gone elsewhere meanwhile
         this.latent.drift(z);
@@ -393,9 +408,4 @@ export class Explore {
 
 function dice() {
   return Math.floor(Math.random() * 2 ** 31);
-}
-
-// A draw from N(0, 1) (Box and Muller 1958).
-function normal() {
-  return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
 }

@@ -44,16 +44,18 @@
   const backend = {
     decode: async z => (await ask("decode", { z }, 1)).picture,
     pictures: async zs => (await ask("decode_many", { zs })).pictures,
+    ends: async keys => (await ask("ends", { keys })).pictures,
     surprise: async seed => (await ask("surprise", { seed })).z,
     closer: async question => (await ask("closer", question, 1)).z,
     atlas: async () => {
-      const { atlas } = props.view.files;
-      return (await fetch(atlas ? file(atlas) : (await ask("atlas")).data)).arrayBuffer();
+      const { atlas } = props.view.files, answer = atlas && (await fetch(file(atlas)));
+      return (answer?.ok ? answer : await fetch((await ask("atlas")).data)).arrayBuffer();
     },
-    choose: async model => {
+    choose: model => {
       const button = document.querySelector(`#lp-header [data-id="${CSS.escape(model)}"]`);
-      button?.click();
-      return Boolean(button);
+      if (!button || button.getAttribute("aria-pressed") === "true") return false;
+      button.click();
+      return true;
     },
     encode,
   };

@@ -1,7 +1,7 @@
 // The knobs: range sliders with a name, what they read, and a picture of either end. The first few are shown, the others
 // wait in folds. Turning one changes the latent; any change of the latent moves them all.
 import { fill, make } from "./dom.js";
-import { at, read } from "./latent.js";
+import { read } from "./latent.js";
 
 const SHOWN = 8;
 const STEPS = 200; // from end to end
@@ -9,10 +9,10 @@ const CLEAN = 0.5, MIXED = 1; // steps of another knob, dragged along by one
 let count = 0; // of rows, for ids that no two share
 
 export class Knobs {
-  // pictures(zs): promise of URLs, of none where they cannot be had. chosen(knob): the visitor took one in hand.
+  // ends(keys): promise of two URLs a knob, of none where they cannot be had. chosen(knob): the visitor took one in hand.
   // locked(knobs): these are to stay still from now on.
-  constructor(box, latent, words, { pictures, chosen, locked }) {
-    Object.assign(this, { box, latent, words, pictures, chosen, locked });
+  constructor(box, latent, words, { ends, chosen, locked }) {
+    Object.assign(this, { box, latent, words, ends, chosen, locked });
     this.rows = new Map();
     this.waits = false;
     latent.addEventListener("change", () => this.#soon());
@@ -23,7 +23,7 @@ export class Knobs {
     this.kept = [];
     this.locked([]);
     this.current = null;
-    this.start = this.latent.start; // the ends are drawn from here
+    this.start = this.latent.start;
     const ofKind = kind => knobs.filter(knob => knob.kind === kind);
     const first = knobs.slice(0, SHOWN);
     const rest = kind => ofKind(kind).filter(knob => !first.includes(knob));
@@ -60,8 +60,7 @@ export class Knobs {
     const shown = this.start;
     for (let i = 0; i < added.length; i += SHOWN) {
       const part = added.slice(i, i + SHOWN);
-      const zs = part.flatMap(({ knob }) => [at(shown, knob, knob.low), at(shown, knob, knob.high)]);
-      const urls = await this.pictures(zs);
+      const urls = await this.ends(part.map(({ knob }) => knob.key));
       if (shown !== this.start) return; // another model has come
       urls.forEach((url, place) => (part[place >> 1].ends[place % 2].src = url));
     }
@@ -70,7 +69,7 @@ export class Knobs {
   #row(knob) {
     const id = `lp-knob-${count++}`;
     const value = make("input", {
-      class: "value", inputmode: "decimal", "aria-label": fill(this.words.value, { name: knob.label }),
+      class: "value", "aria-label": fill(this.words.value, { name: knob.label }),
       onchange: () => this.#type(knob, value),
     });
     const input = make("input", {
@@ -109,8 +108,7 @@ export class Knobs {
   #type(knob, field) {
     const typed = Number(field.value.trim().replace("−", "-").replace(",", "."));
     if (field.value.trim() && Number.isFinite(typed)) this.#put(knob, Math.max(knob.low, Math.min(knob.high, typed)));
-    field.blur();
-    this.#paint(); // also where it was no number
+    field.value = worded(read(this.latent.z, knob)); // also where it was no number
   }
 
   // How much one step drags along what it is dragging most.
@@ -147,7 +145,7 @@ export class Knobs {
   #paint() {
     for (const { knob, input, value } of this.rows.values()) {
       const reading = read(this.latent.z, knob);
-      const text = `${reading < -0.05 ? "−" : "+"}${Math.abs(reading).toFixed(1)}`;
+      const text = worded(reading);
       if (value.value !== text && value !== document.activeElement) value.value = text;
       input.setAttribute("aria-valuetext", text);
       if (Math.abs(input.value - reading) > input.step / 2) input.value = reading; // under the hand it stands there already
@@ -159,6 +157,10 @@ export class Knobs {
 }
 
 const EMPTY = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==";
+
+function worded(reading) {
+  return `${reading < -0.05 ? "−" : "+"}${Math.abs(reading).toFixed(1)}`;
+}
 
 // Where a value lies between a knob's ends, from 0 to 1.
 function share(knob, value) {

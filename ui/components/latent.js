@@ -17,8 +17,10 @@ export class Latent extends EventTarget {
     this.#move(this.start);
   }
 
+  // Tells "stuck", with the knob, where the steering keeps it from moving.
   turn(knob, value) {
-    this.#move(this.at(knob, value));
+    if (this.steer(knob)) this.#move(this.at(knob, value));
+    else this.dispatchEvent(new CustomEvent("stuck", { detail: knob }));
   }
 
   // z with the knob at a value, walked there as it is steered.
@@ -39,6 +41,11 @@ export class Latent extends EventTarget {
     this.future = [];
     this.settled = this.z;
     this.#tell();
+  }
+
+  // Back to where a drift began, as if it had not been.
+  return(z) {
+    this.#move(z);
   }
 
   jump(z) {

@@ -26,10 +26,10 @@ export class Live {
   }
 
   // A picture that is here already. What is still under way must not replace it.
-  async paint(url) {
+  async paint(url, z) {
     const me = ++this.asked;
     this.wanted = null;
-    this.#draw(await loaded(url), me);
+    this.#draw(await loaded(url), me, z);
   }
 
   // Another decoder draws from now on: what was measured says nothing about it.
@@ -60,7 +60,7 @@ export class Live {
     try {
       const found = await this.decode(wish.z);
       this.trips = [...this.trips.slice(-15), performance.now() - began];
-      this.#draw(typeof found === "string" ? await loaded(found) : found, me);
+      this.#draw(typeof found === "string" ? await loaded(found) : found, me, wish.z);
       this.failed(null);
     } catch (error) {
       this.failed(error);
@@ -78,9 +78,10 @@ export class Live {
     this.#pump();
   }
 
-  #draw(image, me) {
+  #draw(image, me, z) {
     if (me <= this.newest) return image.close?.(); // compared with the last one drawn, not the last one received: that starved the page
     this.newest = me;
+    this.z = z; // of the picture that is shown
     const { canvas } = this;
     if (canvas.width !== image.width || canvas.height !== image.height) [canvas.width, canvas.height] = [image.width, image.height];
     this.brush.drawImage(image, 0, 0);

@@ -1,9 +1,10 @@
 // The map: a dot to drag where two knobs cross. Behind it how dense the data lie; around it how sure the encoder is.
 import { dot } from "./atlas.js";
-import { fill, make } from "./dom.js";
+import { make } from "./dom.js";
 import { read } from "./latent.js";
 
 const FINE = 56; // cells of the density's grid, each way
+const INK = [138, 128, 152]; // of the density, on light and on dark
 const STEPS = 40; // of an arrow key, from side to side
 
 export class Pad {
@@ -11,7 +12,10 @@ export class Pad {
     Object.assign(this, { latent, words });
     this.ground = make("canvas", { width: FINE, height: FINE });
     this.ring = make("i", { class: "ring", hidden: true });
-    this.thumb = make("button", { class: "dot", type: "button", onkeydown: event => this.#key(event) });
+    this.thumb = make("div", {
+      class: "dot", role: "slider", tabindex: 0, "aria-label": words.pad_dot, "aria-valuemin": 0, "aria-valuemax": 100,
+      onkeydown: event => this.#key(event),
+    });
     this.others = make("div", { class: "others" });
     this.field = make("div", { class: "field" }, this.ground, this.others, this.ring, this.thumb);
     this.choices = ["across", "up"].map(way =>
@@ -116,8 +120,9 @@ export class Pad {
 
   #paint() {
     for (const mark of [this.thumb, this.ring]) this.#put(mark, this.latent.z);
-    const [across, up] = this.pair.map(knob => `${knob.label} ${read(this.latent.z, knob).toFixed(1)}`);
-    this.thumb.setAttribute("aria-label", fill(this.words.pad_dot, { across, up }));
+    const places = this.pair.map(knob => `${knob.label} ${read(this.latent.z, knob).toFixed(1)}`);
+    this.thumb.setAttribute("aria-valuetext", places.join(", "));
+    this.thumb.setAttribute("aria-valuenow", Math.round(100 * this.#shares()[0]));
     this.ring.hidden = !this.spread;
     if (!this.spread) return;
     [this.ring.style.width, this.ring.style.height] = this.pair.map(({ probe, low, high }) =>
@@ -148,8 +153,7 @@ export class Pad {
       }, 0);
     });
     const most = Math.max(...heights), image = brush.createImageData(FINE, FINE);
-    const [red, green, blue] = getComputedStyle(this.ground).color.match(/\d+/g).map(Number);
-    heights.forEach((height, place) => image.data.set([red, green, blue, 170 * Math.sqrt(height / most)], 4 * place));
+    heights.forEach((height, place) => image.data.set([...INK, 170 * Math.sqrt(height / most)], 4 * place));
     brush.putImageData(image, 0, 0);
   }
 }

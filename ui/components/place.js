@@ -3,24 +3,25 @@
 
 const VERSION = "1", BOUND = 8, FULL = 32767;
 const KEYWORD = "latent-playground";
+const LARGEST = 30e6; // bytes of a file that is looked into
 const LONGEST = 4000; // characters; 512 numbers take 1,400
 
 export function written({ model, hash, z }) {
   const shares = Int16Array.from(z, value => Math.round((Math.max(-BOUND, Math.min(BOUND, value)) / BOUND) * FULL));
   const text = btoa(String.fromCharCode(...new Uint8Array(shares.buffer)));
-  return [VERSION, model, hash, text.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")].join(".");
+  return [VERSION, encodeURIComponent(model).replaceAll(".", "%2E"), hash, text.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")].join(".");
 }
 
 // text -> {model, hash, z}; null for anything that written did not write.
 export function read(text) {
   const parts = typeof text === "string" && text.length <= LONGEST ? text.split(".") : [];
   const [version, model, hash, numbers] = parts;
-  if (parts.length !== 4 || version !== VERSION || !/^[\w-]{1,80}$/.test(model) || !/^[0-9a-f]{12}$/.test(hash)) return null;
+  if (parts.length !== 4 || version !== VERSION || !/^[\w%!~*'()-]{1,240}$/.test(model) || !/^[0-9a-f]{12}$/.test(hash)) return null;
   try {
     const bytes = Uint8Array.from(atob(numbers.replaceAll("-", "+").replaceAll("_", "/")), letter => letter.charCodeAt(0));
-    return { model, hash, z: Array.from(new Int16Array(bytes.buffer), share => (share / FULL) * BOUND) };
+    return { model: decodeURIComponent(model), hash, z: Array.from(new Int16Array(bytes.buffer), share => (share / FULL) * BOUND) };
   } catch {
-    return null; // no base64, or an odd number of bytes
+    return null; // no base64, an odd number of bytes, a broken name
   }
 }
 
@@ -37,6 +38,7 @@ export async function stamped(png, text) {
 
 // The text that stamped wrote into a file, or null where there is none.
 export async function stampOf(file) {
+  if (file.size > LARGEST) return null;
   const bytes = new Uint8Array(await file.arrayBuffer()), view = new DataView(bytes.buffer);
   if (bytes.length < 8 || view.getUint32(0) !== 0x89504e47) return null;
   for (let at = 8; at + 12 <= bytes.length; at += 12 + view.getUint32(at)) {

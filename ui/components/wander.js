@@ -6,36 +6,42 @@ export class Wander {
   // next(): promise of a latent to walk to. changed(): it has begun, or is over.
   constructor(latent, next, changed) {
     Object.assign(this, { latent, next, changed });
-    this.isOn = false;
+  }
+
+  get isOn() {
+    return Boolean(this.walk);
   }
 
   async start() {
-    this.isOn = true;
+    const walk = (this.walk = {}); // a later one is another walk, also while this one waits for its next place
     this.changed();
     this.latent.settle();
     this.here = this.latent.z;
     try {
-      while (this.isOn) await this.#walk(this.here, await this.next());
+      while (walk === this.walk) {
+        const to = await this.next();
+        if (walk === this.walk) await this.#leg(walk, this.here, to);
+      }
     } finally {
-      this.stop(); // also where no next place could be had
+      if (walk === this.walk) this.stop(); // also where no next place could be had
     }
   }
 
   stop() {
     if (!this.isOn) return;
-    this.isOn = false;
+    this.walk = null;
     this.latent.settle();
     this.changed();
   }
 
-  #walk(from, to) {
+  #leg(walk, from, to) {
     return new Promise(resolve => {
       let began;
       const step = now => {
         began ??= now;
-        if (this.latent.z !== this.here) this.stop(); // somebody else has moved it
+        if (walk === this.walk && this.latent.z !== this.here) this.stop(); // somebody else has moved it
         const share = Math.min(1, (now - began) / LEG);
-        if (!this.isOn || share === 1) return resolve();
+        if (walk !== this.walk || share === 1) return resolve();
         this.latent.drift(arc(from, to, (1 - Math.cos(Math.PI * share)) / 2));
         this.here = this.latent.z;
         requestAnimationFrame(step);

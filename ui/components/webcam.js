@@ -14,13 +14,16 @@ export class Webcam {
   }
 
   async open() {
+    if (this.isAsking || this.element.open) return;
+    this.isAsking = true;
     try {
       this.video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480 } });
+      this.element.showModal();
     } catch {
       this.failed();
-      return;
+    } finally {
+      this.isAsking = false;
     }
-    this.element.showModal();
   }
 
   #take() {

@@ -1,0 +1,32 @@
+// What the encoder would also have said: draws from its posterior, one after the other, then back to where one stood.
+
+const DRAWS = 8, EACH = 220; // ms
+
+export class Doubts {
+  constructor(latent) {
+    this.latent = latent;
+  }
+
+  // Resolves when it is over; somebody who moves the latent ends it.
+  async show({ mean, spread }) {
+    if (this.isOn) return;
+    this.isOn = true;
+    const { latent } = this, from = latent.z;
+    try {
+      for (let i = 0; i < DRAWS; i++) {
+        latent.drift(mean.map((value, unit) => value + spread[unit] * normal()));
+        const here = latent.z;
+        await new Promise(resolve => setTimeout(resolve, EACH));
+        if (latent.z !== here) return;
+      }
+      latent.return(from);
+    } finally {
+      this.isOn = false;
+    }
+  }
+}
+
+// A draw from N(0, 1) (Box and Muller 1958).
+function normal() {
+  return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+}
