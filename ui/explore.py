@@ -132,7 +132,7 @@ def decode_many(asked: dict) -> dict:
 
 @answered
 def ends(asked: dict) -> dict:
-    """{"model", "keys": of at most AT_ONCE / 2 knobs} -> {"pictures": [URL, ...]}: the start, each knob at its low, its high end"""
+    """{"model", "keys": of at most AT_ONCE / 2 knobs} -> {"pictures": [URL, ...]}: the start, each knob low, then high"""
     model, keys = shelf.get(asked.get("model")), asked.get("keys")
     known = {knob.key for knob in model.atlas.knobs()}
     is_list = isinstance(keys, list) and all(isinstance(key, str) and key in known for key in keys)

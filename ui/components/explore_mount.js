@@ -17,6 +17,7 @@
     let answer;
     try {
       answer = await server[name]({ model: props.view.model, ...question });
+      if (!answer) throw new Error("no answer"); // what Gradio makes of a server that is gone
     } catch (error) {
       if (tries > 1) {
         await new Promise(resolve => setTimeout(resolve, 700));
@@ -25,7 +26,7 @@
       console.warn(name, error);
       throw new Error(props.words.offline);
     }
-    if (answer?.error) throw Object.assign(new Error(answer.error), { isFinal: true });
+    if (answer.error) throw Object.assign(new Error(answer.error), { isFinal: true });
     return answer;
   }
 

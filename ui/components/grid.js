@@ -8,7 +8,7 @@ export class Grid {
   // draw(zs): promise of pictures to paint, bitmaps or images.
   constructor(words, draw) {
     Object.assign(this, { words, draw });
-    this.canvas = make("canvas", { width: SIDE * CELL, height: SIDE * CELL, role: "img" });
+    this.canvas = make("canvas", { width: SIDE * CELL, height: SIDE * CELL, role: "img", "aria-label": words.grid });
     this.title = make("h2");
     this.element = make("dialog", { class: "lp-card lp-draw lp-grid", "aria-label": words.grid, onclose: () => (this.turn = null) },
       this.title, this.canvas,
