@@ -41,6 +41,7 @@ def root(tmp_path_factory):
     Atlas(
         kl=torch.ones(3), mean=torch.zeros(3), covariance=torch.eye(3), directions=torch.eye(3), spreads=torch.ones(3), named=(),
         mixture=Mixture(torch.ones(1), torch.ones(1, 3), torch.eye(3)[None]), examples=strokes(5), familiar_error=0.1,
+        likelihoods=torch.zeros(101),
     ).save(folder / "tiny")  # fmt: skip
     return folder
 
