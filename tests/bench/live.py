@@ -14,6 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -83,12 +84,26 @@ def far_away(address: str, delay: float) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         own = free.getsockname()[1]
-    loop.run_until_complete(asyncio.start_server(meet, "127.0.0.1", own))
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    stands = threading.Event()
+
+    def serve() -> None:
+        loop.run_until_complete(asyncio.start_server(meet, "127.0.0.1", own))
+        stands.set()
+        loop.run_forever()
+
+    thread = threading.Thread(target=serve, daemon=True)  # this one's loop belongs to Playwright
     thread.start()
+    stands.wait()
+
+    async def end() -> None:
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        await asyncio.sleep(0.1)
+
     try:
         yield f"http://127.0.0.1:{own}"
     finally:
+        asyncio.run_coroutine_threadsafe(end(), loop).result(5)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(5)
 
@@ -212,7 +227,8 @@ def run(args: argparse.Namespace) -> None:
         print(table(head, rows))
         print(f"\nOpened anew: first picture after {first:.2f} s, the browser's decoder ready after {taken:.2f} s.")
 
-        answers, lasts, lost = asyncio.run(visitors(address, names[0], args.seconds))
+        with ThreadPoolExecutor(1) as elsewhere:
+            answers, lasts, lost = elsewhere.submit(asyncio.run, visitors(address, names[0], args.seconds)).result()
         middle, late = 1000 * np.percentile(answers, (50, 95))
         print(
             f"\n{VISITORS} visitors at once on {names[0]}, drawn by the server: {len(answers) / args.seconds:.0f} pictures/s in "
