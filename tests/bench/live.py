@@ -117,7 +117,9 @@ def opened(browser, address: str, model: str, *, is_local: bool):
     page.wait_for_selector(f"{bench.PAINTED} input[type=range]", timeout=1000 * bench.PATIENCE)
     page.locator(f".lp-picker button[data-id='{model}']").click()
     page.wait_for_selector(f"{BOARD}[data-model='{model}']", timeout=1000 * bench.PATIENCE)
-    page.wait_for_timeout(2000)
+    page.wait_for_selector(
+        f"{BOARD}[data-atlas]{'[data-local=ready]' if is_local else ''}", timeout=1000 * bench.PATIENCE
+    )
     for _ in range(20):
         drag(page, 1.0)
         if page.locator(BOARD).get_attribute("data-drawer") == ("browser" if is_local else "server"):

@@ -119,6 +119,15 @@ def latent_of(text: str) -> np.ndarray:
     return np.frombuffer(base64.urlsafe_b64decode(numbers + "=" * (-len(numbers) % 4)), "<i2") / 32767 * 8
 
 
+def settled(page) -> str:
+    """What the model draws where the page is, once the canvas shows it: a data URL. The latent arrives before its picture."""
+    at = link(page)
+    model = checkpoints.load(at.split("#at=1.")[1].split(".")[0])
+    drawn = images.data_url(model.decode([latent_of(at)])[0])
+    page.wait_for_function(IS_ALIKE, arg=drawn)
+    return drawn
+
+
 def test_a_link_reopens_the_same_picture_and_another_model_on_the_way(page, url):
     open_explore(page, url)
     name = checkpoints.names()[-1]
@@ -128,10 +137,7 @@ def test_a_link_reopens_the_same_picture_and_another_model_on_the_way(page, url)
     before = wait_for_another(page, before)
     act(page, "surprise")
     wait_for_another(page, before)
-    page.wait_for_timeout(500)
-    there, at = shown(page), link(page)
-    model = checkpoints.load(name)
-    page.wait_for_function(IS_ALIKE, arg=images.data_url(model.decode([latent_of(at)])[0]))
+    there, at = settled(page), link(page)
     page.goto("about:blank")
     page.goto(at, wait_until="domcontentloaded")
     page.wait_for_selector(f"{BOARD}[data-model={name}]")
@@ -164,8 +170,7 @@ def test_a_kept_picture_knows_its_place(page, url, tmp_path):
     before = shown(page)
     act(page, "surprise")
     wait_for_another(page, before)
-    page.wait_for_timeout(500)
-    there = shown(page)
+    there = settled(page)
     with page.expect_download() as kept:
         act(page, "keep")
     kept.value.save_as(tmp_path / "kept.png")
@@ -173,8 +178,9 @@ def test_a_kept_picture_knows_its_place(page, url, tmp_path):
         picture.load()
         assert picture.size == (512, 512)
         assert picture.text["latent-playground"].startswith(f"1.{checkpoints.names()[0]}.")
+    before = shown(page)
     act(page, "reset")
-    wait_for_another(page, there)
+    wait_for_another(page, before)
     page.locator(f"{BOARD} input[type=file]").set_input_files(tmp_path / "kept.png")
     page.wait_for_function(IS_ALIKE, arg=there)
 
@@ -256,7 +262,7 @@ def test_the_dot_on_the_map_goes_where_it_is_dragged_and_by_keys(page, url):
     page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.3 * box["height"], steps=5)
     page.mouse.up()
     moved = wait_for_another(page, before)
-    page.wait_for_timeout(200)
+    page.wait_for_function(f"Math.abs(parseFloat(document.querySelector('{BOARD} .dot').style.left) - 70) < 0.5")
     place = dot.bounding_box()
     assert place["x"] + place["width"] / 2 == pytest.approx(box["x"] + 0.7 * box["width"], abs=2)
     assert place["y"] + place["height"] / 2 == pytest.approx(box["y"] + 0.3 * box["height"], abs=2)
@@ -278,10 +284,12 @@ def test_wandering_goes_on_until_it_is_stopped_and_is_one_step_to_undo(page, url
     wait_for_another(page, second)
     act(page, "wander")
     expect(page.locator(f"{BOARD} [data-act=wander]")).to_have_text("Wander")
-    page.wait_for_timeout(700)
-    rest = shown(page)
-    page.wait_for_timeout(500)
-    assert shown(page) == rest
+    settled(page)
+    rest = link(page)
+    page.evaluate(
+        "new Promise(done => { let n = 0; const next = () => (++n > 30 ? done() : requestAnimationFrame(next)); next(); })"
+    )
+    assert link(page) == rest
     act(page, "undo")
     page.wait_for_function(IS_ALIKE, arg=start)
     act(page, "wander")
@@ -297,11 +305,11 @@ def test_doubts_are_shown_and_end_where_they_began(page, url):
     page.get_by_role("button", name="example 2").click()
     wait_for_another(page, before)
     expect(page.locator(f"{BOARD} .ring")).to_be_visible()
-    page.wait_for_timeout(700)
-    encoded = shown(page)
+    encoded, at, picture = settled(page), link(page), shown(page)
     act(page, "blink")
-    wait_for_another(page, encoded)
-    page.wait_for_timeout(2500)
+    wait_for_another(page, picture)
+    expect(page.locator(f"{BOARD} [data-act=blink]")).to_be_enabled()
+    assert link(page) == at
     page.wait_for_function(IS_ALIKE, arg=encoded)
     act(page, "undo")  # one step, to where the example came from
     page.wait_for_function(IS_ALIKE, arg=before)
@@ -467,10 +475,8 @@ def test_two_tabs_of_one_visitor_do_not_mix(page, url):
         before = shown(tab)
         act(tab, "surprise")
         wait_for_another(tab, before)
-        tab.wait_for_timeout(500)
-        at = link(tab)
-        assert f"#at=1.{model}." in at
-        tab.wait_for_function(IS_ALIKE, arg=images.data_url(checkpoints.load(model).decode([latent_of(at)])[0]))
+        assert f"#at=1.{model}." in link(tab)
+        settled(tab)
 
 
 def test_a_visitor_who_stayed_through_a_restart_goes_on(browser, tmp_path):

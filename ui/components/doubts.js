@@ -9,20 +9,14 @@ export class Doubts {
 
   // Resolves when it is over; somebody who moves the latent ends it.
   async show({ mean, spread }) {
-    if (this.isOn) return;
-    this.isOn = true;
     const { latent } = this, from = latent.z;
-    try {
-      for (let i = 0; i < DRAWS; i++) {
-        latent.drift(mean.map((value, unit) => value + spread[unit] * normal()));
-        const here = latent.z;
-        await new Promise(resolve => setTimeout(resolve, EACH));
-        if (latent.z !== here) return;
-      }
-      latent.return(from);
-    } finally {
-      this.isOn = false;
+    for (let i = 0; i < DRAWS; i++) {
+      latent.drift(mean.map((value, unit) => value + spread[unit] * normal()));
+      const here = latent.z;
+      await new Promise(resolve => setTimeout(resolve, EACH));
+      if (latent.z !== here) return;
     }
+    latent.return(from);
   }
 }
 

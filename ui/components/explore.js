@@ -204,7 +204,7 @@ export class Explore {
     this.grid = new Grid(words, zs => this.#drawn(zs));
     this.original = make("img", { class: "original", alt: words.seen, title: words.seen, hidden: true });
     this.shareButton = button("share", () => this.#share());
-    this.blinkButton = button("blink", () => this.doubts.show(this.found));
+    this.blinkButton = button("blink", () => this.#doubt());
     this.blinkButton.hidden = true;
     this.note = make("div", { class: "note", role: "status", hidden: true });
     this.file = make("input", {
@@ -304,6 +304,12 @@ export class Explore {
     const place = from.file && read(await stampOf(from.file).catch(() => null));
     if (place && this.#fits(place)) this.receive(place.z);
     else if (!place || place.model === this.view.model || !this.#leaveFor(place)) this.#take(this.backend.encode(from));
+  }
+
+  async #doubt() {
+    this.blinkButton.disabled = true;
+    await this.doubts.show(this.found);
+    this.blinkButton.disabled = false;
   }
 
   // Whether others have this model too. The name of a visitor's own is a secret, and no link of theirs would open it.
