@@ -80,12 +80,12 @@ def test_the_atlas_comes_as_it_lies_beside_the_weights(model_id):
 
 
 def test_browsers_may_fetch_what_a_shipped_model_draws_with_and_nothing_of_others(model_id, view):
-    assert set(view["files"]) == {"atlas", "graph", "weights"}
+    assert set(view["files"]) == {"atlas", "decoder", "encoder", "weights"}
     public = shelf.static_files()
     for path in view["files"].values():
         assert Path(path.partition("?")[0]) in public
     assert shelf.files("../secrets") == shelf.files("0" * 32) == {}
-    assert {path.name for path in public} == {"atlas.safetensors", "decoder.onnx", "model.safetensors"}
+    assert {path.name for path in public} == {"atlas.safetensors", "decoder.onnx", "encoder.onnx", "model.safetensors"}
 
 
 def test_knobs_say_what_they_drag_along(model_id, view):

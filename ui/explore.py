@@ -51,27 +51,36 @@ def view(model_id: str) -> dict:
 
     BadInput for a strange id.
     """
-    model = shelf.get(model_id)
-    card = model.recipe.get("card", {})
+    return view_of(shelf.get(model_id), model_id) | {"files": shelf.files(model_id)}
+
+
+def view_of(model: Checkpoint, model_id: str) -> dict:
+    """The same of any model, but for where its files lie."""
+    card, config = model.recipe.get("card", {}), model.model.config
     shown = model.atlas.examples[:EXAMPLES]
     places = model.encode(shown)
     start = _short(places[0].tolist())
     return {
         "model": model_id,
-        "is_grey": model.model.config.channels == 1,
+        "form": {
+            "framing": model.recipe["framing"],
+            "size": config.size,
+            "channels": config.channels,
+            "familiar_error": model.atlas.familiar_error,
+        },
         "about": [card[part] for part in ("about", "credit", "failures") if card.get(part)],
-        "can_refine": model.model.config.likelihood == "gaussian",
+        "can_refine": config.likelihood == "gaussian",
         "start": start,
         "picture": images.data_url(model.decode([start])[0]),
         "hash": model.digest,
-        "files": shelf.files(model_id),
         "knobs": [_plain(knob, model.atlas) for knob in _in_order(model.atlas.knobs())],
-        "examples": [images.data_url(_small(picture)) for picture in shown],
+        "examples": [images.data_url(small(picture)) for picture in shown],
         "places": [_short(place, 3) for place in places.tolist()],
     }
 
 
-def _small(picture: np.ndarray) -> np.ndarray:
+def small(picture: np.ndarray) -> np.ndarray:
+    """A picture as it is shown among others."""
     return square(picture, min(EXAMPLE_SIDE, len(picture)), picture.shape[2])
 
 
@@ -86,6 +95,7 @@ def _in_order(knobs: list[Knob]) -> list[Knob]:
 def _plain(knob: Knob, atlas: Atlas) -> dict:
     """A knob as JSON; of a raw unit only its number, for its arrays are 0 but for one place, of a direction no probe, which is
     its vector but for the length."""
+    name = knob.key.partition(":")[2]
     plain = {
         "key": knob.key,
         "kind": knob.kind,
@@ -95,13 +105,21 @@ def _plain(knob: Knob, atlas: Atlas) -> dict:
     }
     plain["offset"] = _short([knob.offset])[0]
     if knob.kind == "unit":
-        return plain | {"unit": int(knob.key.partition(":")[2])}
-    dragged = atlas.dragged(knob.key.partition(":")[2]) if knob.kind == "named" else None
+        return plain | {"unit": int(name)}
+    if knob.kind == "named" and name in atlas.traits:
+        plain["half"] = round(atlas.traits[name], 3)  # what has it reads more
+    dragged = atlas.dragged(name) if knob.kind == "named" else None
     if dragged:
         other, amount = dragged
         plain["drags"] = [_label(f"named:{other}", other.replace("_", " ")), round(amount, 2)]
     plain["vector"] = _short(knob.vector.tolist(), 4)
     return plain if knob.kind == "direction" else plain | {"probe": _short(knob.probe.tolist(), 4)}
+
+
+def traits(atlas: Atlas) -> list[tuple[str, str]]:
+    """(label, name) of what a picture can have or not, the best known first."""
+    named = [(knob.label, knob.key) for knob in _in_order(atlas.knobs()) if knob.kind == "named"]
+    return [(_label(key, label), name) for label, key in named if (name := key.partition(":")[2]) in atlas.traits]
 
 
 def _label(key: str, otherwise: str) -> str:
@@ -280,6 +298,7 @@ def build(page: Page) -> None:
         elem_id="explore-board",
         folder=COMPONENTS.as_posix(),
         runtime=RUNTIME.as_posix(),
+        finder=faces.FINDER.as_posix(),
         words=section("explore"),
         view=first,
         sent=None,

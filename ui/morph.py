@@ -12,7 +12,7 @@ from gradio.utils import get_upload_folder
 from ui import shelf
 from ui.edge import spoken
 from ui.shelf import Page
-from ui.theme import COMPONENTS
+from ui.theme import mounted
 from ui.words import say, section
 from vae import images
 from vae.checkpoints import Checkpoint
@@ -110,42 +110,45 @@ def _frames(model_id: str, a: list[float], b: list[float], steps: int, path: str
 # Layout.
 
 
-def side(name: str, view: dict) -> gr.HTML:
-    """Picture and reconstruction of side "a" or "b", and where to get another. Events: "example", "drawing"."""
+def side_html(name: str) -> str:
+    """Side "a" or "b" before components/side.js fills it."""
     words = {
         key: html.escape(say(f"morph.{key}", side=name.upper()))
         for key in ("given", "seen", "upload", "draw", "example")
     }
-    template = (
+    return (
         f'<figure><img class="given" alt=""><figcaption>{words["given"]}</figcaption></figure>'
         f'<figure><img class="seen" alt=""><figcaption>{words["seen"]}</figcaption></figure>'
         f'<p role="status"></p><div class="starts" data-label="{words["example"]}"></div>'
         f'<div class="ways"><button class="lp-btn" data-way="upload">{words["upload"]}</button>'
         f'<button class="lp-btn" data-way="draw" hidden>{words["draw"]}</button></div>'
     )
+
+
+def side(name: str, view: dict) -> gr.HTML:
+    """Picture and reconstruction of side "a" or "b", and where to get another. Events: "example", "drawing"."""
     return gr.HTML(
-        view, html_template=template, js_on_load=_script("side.js"), apply_default_css=False,
-        elem_id=f"morph-{name}", elem_classes="lp-side", input=f"#morph-{name}-file input",
-        folder=COMPONENTS.as_posix(), words=section("explore"),
+        view, html_template=side_html(name), js_on_load=mounted("side.js", "example", "drawing"), apply_default_css=False,
+        elem_id=f"morph-{name}", elem_classes="lp-side", input=f"#morph-{name}-file input", words=section("explore"),
     )  # fmt: skip
 
 
-def screen(shown: dict) -> gr.HTML:
-    """The film: one large picture, a scrubber, a strip. All of it moves in the browser."""
+def film_html() -> str:
+    """The film before components/film.js fills it."""
     words = {key: html.escape(say(f"morph.{key}")) for key in ("between", "scrub", "play", "pause")}
-    template = (
+    return (
         f'<img class="large" alt="{words["between"]}"><label><output></output>'
         f'<input class="lp-range" type="range" min="0" step="1" aria-label="{words["scrub"]}"></label>'
         f'<div class="strip"></div><button class="lp-btn play" data-words="{words["play"]}|{words["pause"]}"></button>'
     )
+
+
+def screen(shown: dict) -> gr.HTML:
+    """The film: one large picture, a scrubber, a strip. All of it moves in the browser."""
     return gr.HTML(
-        shown, html_template=template, js_on_load=_script("film.js"), apply_default_css=False,
+        shown, html_template=film_html(), js_on_load=mounted("film.js"), apply_default_css=False,
         elem_id="morph-film", elem_classes="lp-film", share=say("morph.share"),
     )  # fmt: skip
-
-
-def _script(name: str) -> str:
-    return (COMPONENTS / name).read_text(encoding="utf-8")
 
 
 def build(page: Page) -> None:

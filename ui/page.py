@@ -10,6 +10,7 @@ from ui.edge import spoken
 from ui.shelf import Page
 from ui.theme import COMPONENTS, RUNTIME
 from ui.words import say
+from vae import faces
 
 TABS = {"explore": explore, "sample": sample, "morph": morph, "train": train}
 TICK_SECONDS = 1.0
@@ -35,7 +36,7 @@ def build() -> gr.Blocks:
     """The whole page, ready to launch with LAUNCH."""
     # A picture takes a few ms on one core; the others are for other requests, and for a training.
     torch.set_num_threads(1)
-    gr.set_static_paths([COMPONENTS, RUNTIME, *shelf.static_files()])
+    gr.set_static_paths([COMPONENTS, RUNTIME, faces.FINDER, *shelf.static_files()])
     with gr.Blocks(title=say("page.title"), analytics_enabled=False, delete_cache=(600, 3600)) as demo:
         # Outside of the tabs: a closed tab would not load them, and a reloaded page would lose its run.
         runs = gr.BrowserState([], storage_key="latent-playground-runs")

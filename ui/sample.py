@@ -4,17 +4,17 @@ import html
 import io
 import secrets
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import gradio as gr
 import numpy as np
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
-from ui import shelf
+from ui import explore, shelf
 from ui.edge import spoken
 from ui.shelf import Page
-from ui.theme import COMPONENTS
+from ui.theme import mounted
 from ui.words import say
 from vae import images
 from vae.errors import BadInput
@@ -24,6 +24,7 @@ PRIORS = ("mixture", "normal")
 AS_DRAWN = "drawn"
 LOOKS = (AS_DRAWN, "polished", "retro", "ink")
 FIRST = {"count": 32, "seed": 2026, "temperature": 0.9, "prior": "mixture", "look": AS_DRAWN}
+TRAITS = 8  # chips at most
 NEW_SEEDS = 10_000  # what "Throw again" chooses among: numbers that can be told to a friend
 
 
@@ -31,11 +32,11 @@ NEW_SEEDS = 10_000  # what "Throw again" chooses among: numbers that can be told
 
 
 def throw(
-    model_id: str, count: int, seed: int, temperature: float, prior: str, look: str = AS_DRAWN
+    model_id: str, count: int, seed: int, temperature: float, prior: str, look: str = AS_DRAWN, only: Sequence[str] = ()
 ) -> tuple[dict, dict]:
     """What the gallery shows, and the throw {"model", "seed", "latents", "look"} that the buttons go by. BadInput out of range.
 
-    The same values always give the same pictures.
+    The same values always give the same pictures. only: names of the atlas' traits that all of them should have.
     """
     count, seed = int(_number("count", count, COUNT)), int(_number("seed", seed, SEED))
     temperature = _number("temperature", temperature, TEMPERATURE)
@@ -44,7 +45,9 @@ def throw(
     if look not in LOOKS:
         raise BadInput(say("sample.bad_look", value=str(look)[:40], known=", ".join(LOOKS)))
     checkpoint = shelf.get(model_id)
-    z = checkpoint.atlas.prior(prior, count, seed, temperature)
+    if not isinstance(only, list | tuple) or not all(isinstance(name, str) for name in only):
+        raise BadInput(say("sample.bad_only"))
+    z = checkpoint.atlas.prior(prior, count, seed, temperature, only)
     shown = {
         "pictures": [images.data_url(_in_look(picture, look)) for picture in checkpoint.decode(z)],
         "title": say("sample.title" if count > 1 else "sample.title_one", count=count),
@@ -58,11 +61,20 @@ def _in_look(picture: np.ndarray, look: str) -> np.ndarray:
 
 
 def throw_again(
-    model_id: str, count: int, temperature: float, prior: str, look: str = AS_DRAWN
+    model_id: str, count: int, temperature: float, prior: str, look: str = AS_DRAWN, only: Sequence[str] = ()
 ) -> tuple[int, dict, dict]:
     """A new seed, and what it throws."""
     seed = secrets.randbelow(NEW_SEEDS)
-    return seed, *throw(model_id, count, seed, temperature, prior, look)
+    return seed, *throw(model_id, count, seed, temperature, prior, look, only)
+
+
+def open_model(
+    model_id: str, count: int, seed: int, temperature: float, prior: str, look: str = AS_DRAWN
+) -> tuple[dict, dict, dict]:
+    """What another model's pictures can have or not, none of it chosen, and its first throw."""
+    choices = explore.traits(shelf.get(model_id).atlas)[:TRAITS]
+    chips = gr.CheckboxGroup(choices=choices, value=[], visible=bool(choices))
+    return chips, *throw(model_id, count, seed, temperature, prior, look)
 
 
 def send(thrown: dict, index: int, tab: str) -> tuple[list[float], dict]:
@@ -97,19 +109,23 @@ def _number(name: str, value: object, limits: tuple[float, float]) -> float:
 # Layout.
 
 
-def gallery(shown: dict) -> gr.HTML:
-    """The pictures, one of them large; its value is what throw() shows. Events "explore" and "morph" carry an index."""
+def gallery_html() -> str:
+    """The gallery before components/gallery.js fills it."""
     words = {name: html.escape(say(f"sample.{name}")) for name in ("hint", "explore", "morph")}
-    template = (
+    return (
         f"<h3><span></span><em>{words['hint']}</em></h3>"
         '<div class="tiles"></div>'
         '<div class="closer"><img alt=""><div><p></p>'
         f'<button class="lp-btn" data-event="explore">{words["explore"]}</button>'
         f'<button class="lp-btn" data-event="morph">{words["morph"]}</button></div></div>'
     )
+
+
+def gallery(shown: dict) -> gr.HTML:
+    """The pictures, one of them large; its value is what throw() shows. Events "explore" and "morph" carry an index."""
     return gr.HTML(
-        shown, html_template=template, js_on_load=(COMPONENTS / "gallery.js").read_text(encoding="utf-8"),
-        apply_default_css=False, elem_id="sample-gallery", elem_classes="lp-gallery",
+        shown, html_template=gallery_html(), js_on_load=mounted("gallery.js", "explore", "morph"), apply_default_css=False,
+        elem_id="sample-gallery", elem_classes="lp-gallery",
     )  # fmt: skip
 
 
@@ -131,6 +147,10 @@ def build(page: Page) -> None:
                 [(say(f"sample.{name}"), name) for name in PRIORS], value=FIRST["prior"], label=say("sample.prior"),
                 info=say("sample.prior_note"), elem_classes="lp-chips", elem_id="sample-prior",
             )  # fmt: skip
+            only = gr.CheckboxGroup(
+                explore.traits(shelf.get(shelf.default()).atlas)[:TRAITS], label=say("sample.only"),
+                info=say("sample.only_note"), elem_classes="lp-chips", elem_id="sample-only",
+            )  # fmt: skip
             look = gr.Radio(
                 [(say(f"sample.{name}"), name) for name in LOOKS], value=FIRST["look"], label=say("sample.look"),
                 info=say("sample.look_note"), elem_classes="lp-chips", elem_id="sample-look",
@@ -145,14 +165,15 @@ def build(page: Page) -> None:
             tiles = gallery(shown)
     file = gr.DownloadButton(visible="hidden", elem_id="sample-file")
 
-    settings = [page.model_id, count, seed, temperature, prior, look]
+    settings = [page.model_id, count, seed, temperature, prior, look, only]
     quiet = {"show_progress": "hidden", "trigger_mode": "always_last"}
     private = {"api_visibility": "private"}
-    changes = [count.input, temperature.input, prior.input, look.input, seed.submit, seed.blur, page.model_id.change]
+    changes = [count.input, temperature.input, prior.input, look.input, only.input, seed.submit, seed.blur]
     gr.on(changes, spoken(throw), settings, [tiles, thrown], api_name="sample", **quiet)
+    page.model_id.change(spoken(open_model), settings[:-1], [only, tiles, thrown], **quiet, **private)
     again.click(
         spoken(throw_again),
-        [page.model_id, count, temperature, prior, look],
+        [page.model_id, count, temperature, prior, look, only],
         [seed, tiles, thrown],
         **quiet,
         **private,

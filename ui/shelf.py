@@ -16,7 +16,12 @@ from vae.atlas import Atlas
 from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
 
-FETCHED = {"atlas": "atlas.safetensors", "graph": "decoder.onnx", "weights": "model.safetensors"}
+FETCHED = {
+    "atlas": "atlas.safetensors",
+    "decoder": "decoder.onnx",
+    "encoder": "encoder.onnx",
+    "weights": "model.safetensors",
+}
 KEPT_OPEN = 12  # models in memory at most, about 20 MB each; the one unused for longest goes first
 
 log = logging.getLogger(__name__)
@@ -81,7 +86,7 @@ def entries(tokens: object = ()) -> list[dict[str, str]]:
 
 
 def files(model_id: str) -> dict[str, str]:
-    """{"atlas"} and, of a model that was exported, {"graph", "weights"}: what a browser may fetch; nothing of a visitor's own.
+    """{"atlas"} and, of a model that was exported, {"decoder", "encoder", "weights"}: what a browser may fetch; nothing of a visitor's own.
 
     The file's date is part of the address, so that no browser keeps an old one.
     """
@@ -103,7 +108,7 @@ def static_files() -> tuple[Path, ...]:
 def _static_files(root: Path) -> tuple[Path, ...]:
     found = []
     for folder in (root / name for name in checkpoints.names()):
-        is_exported = (folder / FETCHED["graph"]).is_file()
+        is_exported = all((folder / file).is_file() for file in FETCHED.values())
         found += [folder / file for key, file in FETCHED.items() if is_exported or key == "atlas"]
     return tuple(found)
 

@@ -1,6 +1,7 @@
 """The look: Gradio's theme, and the variables and classes that the tabs' own styles build on. Every text keeps 4.5 to 1."""
 
 import inspect
+import json
 from pathlib import Path
 
 import gradio as gr
@@ -26,7 +27,8 @@ COLOURS = {
 }
 
 
-def _variables(column: int) -> str:
+def variables(column: int) -> str:
+    """The colours as CSS custom properties: column 0 for light, 1 for dark."""
     return "".join(f"--lp-{name}:{pair[column]};" for name, pair in COLOURS.items())
 
 
@@ -85,13 +87,28 @@ def _url(name: str) -> str:
     return f"gradio_api/file={(COMPONENTS / name).as_posix()}"
 
 
+MOUNT = """(async () => {{
+  const root = new URL(window.gradio_config?.root || "/", location.href).pathname.replace(/\\/$/, "");
+  const {{ default: mount }} = await import(`${{location.origin}}${{root}}/{module}`);
+  mount({{ element, props, trigger, watch }});
+}})(); // events: {events}"""
+
+
+def mounted(name: str, *events: str) -> str:
+    """The js_on_load of a gr.HTML whose script is a module of components/ that exports a function of what Gradio gives.
+
+    events: those that it triggers; Gradio looks for their names, in quotes, in this text.
+    """
+    return MOUNT.format(module=_url(name), events=json.dumps(events))
+
+
 # Gradio's own Lexend is the Vietnamese subset of the font, with no Latin letters in it; so it comes from here.
 FONT_FILE = _url("lexend.woff2")
 FONT = f'@font-face{{font-family:Lexend;src:url("{FONT_FILE}") format("woff2");font-weight:100 900;font-display:swap}}'
 MODULES = sorted(path.name for path in COMPONENTS.glob("*.js") if path.read_text(encoding="utf-8").count("export "))
 
 theme = _theme()
-css = f"{FONT}\n:root{{color-scheme:light;{_variables(0)}}}\n.dark{{color-scheme:dark;{_variables(1)}}}\n"
+css = f"{FONT}\n:root{{color-scheme:light;{variables(0)}}}\n.dark{{color-scheme:dark;{variables(1)}}}\n"
 css_paths = sorted(COMPONENTS.glob("*.css"))
 # Fetched beside Gradio's own files, not one after another when they are called for.
 head = f'<link rel="preload" href="{FONT_FILE}" as="font" type="font/woff2" crossorigin>' + "".join(

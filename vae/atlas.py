@@ -5,6 +5,7 @@ walking: named ones where the pictures have attributes, principal ones always.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +31,7 @@ DRAWN_EXAMPLES, DRAWN_TEMPERATURE = 500, 0.7  # where examples are drawn: many, 
 BATCH = 250
 PLAIN = ("kl", "mean", "covariance", "directions", "spreads", "likelihoods")  # saved under their own names
 SHARES = 101
+TRIES = 10_000  # draws among which those with a trait are looked for
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,36 @@ class Atlas:
         """(D,) bool: the units that say more than ACTIVE_NATS on average."""
         return self.kl > ACTIVE_NATS
 
-    def prior(self, name: str, count: int, seed: int, temperature: float = 1.0) -> Tensor:
-        """-> (count, D) from the prior called "normal" or "mixture". BadInput for another name."""
+    def prior(self, name: str, count: int, seed: int, temperature: float = 1.0, only: Sequence[str] = ()) -> Tensor:
+        """-> (count, D) from the prior called "normal" or "mixture", of those that have every trait in `only`.
+
+        BadInput for another name, for what is no trait, and where too few of TRIES draws have them all.
+        """
+        unknown = [trait for trait in only if trait not in self.traits]
+        if unknown:
+            raise BadInput(f"There is no trait {unknown[0]!r} here; choose of {', '.join(self.traits) or 'none'}.")
+        tries = TRIES if only else count
         if name == "normal":
-            return latents.sample_normal(count, len(self.kl), seed, temperature)
-        if name == "mixture":
-            return self.mixture.sample(count, seed, temperature)
-        raise BadInput(f"The prior {name!r} is unknown; choose one of {', '.join(PRIORS)}.")
+            z = latents.sample_normal(tries, len(self.kl), seed, temperature)
+        elif name == "mixture":
+            z = self.mixture.sample(tries, seed, temperature)
+        else:
+            raise BadInput(f"The prior {name!r} is unknown; choose one of {', '.join(PRIORS)}.")
+        for trait in only:
+            probe = self.probes[[row.name for row in self.named].index(trait)]
+            z = z[(z - self.mean) @ probe > self.traits[trait]]
+        if len(z) < count:
+            raise BadInput(f"Only {len(z)} of {TRIES:,} throws have all of that; ask for fewer pictures or fewer traits.")
+        return z[:count]
+
+    @cached_property
+    def traits(self) -> dict[str, float]:
+        """The named directions of yes or no that are worth a knob, each with the reading from which on a picture has it:
+
+        midway between the means of those with and without it.
+        """
+        told = [row for row in self.named if row.score >= MIN_SCORE and row.measure != "correlation"]
+        return {row.name: 0.5 - row.share for row in told}
 
     def named_means(self, column: str) -> dict[str, Tensor]:
         """The mean latent (D,) of each value of a column of words, all else being as it is on average."""

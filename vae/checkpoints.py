@@ -176,18 +176,20 @@ def _find(source: str | Path) -> Path:
     raise BadInput(f"There is no checkpoint {text[:60]!r}; at hand are {', '.join(names()) or 'none'}.")
 
 
-def refuse_foreign(folder: Path) -> None:
-    """BadInput if the folder holds something that is no checkpoint: publishing would delete it."""
-    if folder.exists() and not (folder / "config.json").is_file() and (folder.is_file() or any(folder.iterdir())):
-        raise BadInput(f"{folder} holds something else than a checkpoint; name another folder.")
+def refuse_foreign(folder: Path, mark: str = "config.json") -> None:
+    """BadInput if the folder holds something without a file of that name: publishing would delete it."""
+    if folder.exists() and not (folder / mark).is_file() and (folder.is_file() or any(folder.iterdir())):
+        what = "a checkpoint" if mark == "config.json" else "what stood there before"
+        raise BadInput(f"{folder} holds something else than {what}; name another folder.")
 
 
-def publish(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Makes a checkpoint's folder appear at once and whole: fill writes into a folder beside it, which then takes the name.
+def publish(folder: Path, fill: Callable[[Path], None], mark: str = "config.json") -> None:
+    """Makes a folder appear at once and whole, a checkpoint's: fill writes into a folder beside it, which then takes the name.
 
-    What stood there before stays untouched until then, and goes afterwards. BadInput where the disk refuses.
+    What stood there before stays untouched until then, and goes afterwards; it needs to have a file called `mark`.
+    BadInput where the disk refuses.
     """
-    refuse_foreign(folder)
+    refuse_foreign(folder, mark)
     beside = old = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

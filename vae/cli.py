@@ -1,4 +1,4 @@
-"""The command line: python -m vae train | sample | reconstruct | morph | evaluate | export."""
+"""The command line: python -m vae train | sample | reconstruct | morph | evaluate | export | page."""
 
 import argparse
 import dataclasses
@@ -6,6 +6,7 @@ import json
 import logging
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,13 @@ OUT_HELP = "*.npy: (N, H, W, C) uint8; *.png: one grid; *.gif: a film; anything 
 MAX_COUNT = 100_000
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Runs one verb. Ends the process with 1 and one sentence for input that cannot be used, with 2 for wrong usage."""
-    parser = _parser()
+def main(arguments: list[str] | None = None, write_page: Callable[..., list[Path]] | None = None) -> None:
+    """Runs one verb. Ends the process with 1 and one sentence for input that cannot be used, with 2 for wrong usage.
+
+    write_page(checkpoints, out, single_file): what the verb `page` calls; it stands above this library, and without it there
+    is no such verb.
+    """
+    parser = _parser(write_page)
     options = parser.parse_args(arguments)
     # The hub's client explains missing files at length; our own sentence follows.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
@@ -35,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"vae {options.verb}: {error}")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(write_page: Callable[..., list[Path]] | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m vae", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
@@ -101,6 +106,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     added.add_argument("checkpoint", metavar="CHECKPOINT", help=CHECKPOINT_HELP)
     added.add_argument("--out", type=Path, metavar="DIR", help="a folder (default: the checkpoint's own)")
+
+    if write_page:
+
+        def _page(options: argparse.Namespace) -> None:
+            written = write_page(options.checkpoints, options.out, options.single_file)
+            print(f"{options.out}  {len(written)} files, {sum(path.stat().st_size for path in written):,} bytes")
+
+        added = verb(_page, "Write the playground, all but training, as static files that need no server.",
+                     "page avatars digits --out site\n  python -m vae page digits --single-file --out digits.html")  # fmt: skip
+        added.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help=f"{CHECKPOINT_HELP}; the first is shown first")
+        added.add_argument("--out", type=Path, required=True, metavar="OUT", help="a folder, or with --single-file a file")
+        added.add_argument("--single-file", action="store_true", help="all in one HTML file, for one checkpoint")
     return parser
 
 

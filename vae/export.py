@@ -21,6 +21,7 @@ from vae.errors import BadInput
 from vae.model import VAE
 
 WEIGHTS = "model.safetensors"
+GRAPHS = ("decoder.onnx", "encoder.onnx")
 OPSET = 18
 
 
@@ -72,6 +73,18 @@ def export(checkpoint: Checkpoint, folder: Path) -> list[Path]:
     except OSError as error:
         raise BadInput(f"{folder} cannot be written: {error.strerror or error}.") from error
     return [folder / name for name in graphs]
+
+
+def decoder_end(weights: Path) -> int:
+    """How many bytes of a model.safetensors a decoder's graph needs: they come first, the encoder's after them.
+
+    BadInput where they do not.
+    """
+    places = _places(weights)
+    end = max(start + length for name, (start, length, _) in places.items() if name.startswith("decoder."))
+    if any(start < end for name, (start, *_) in places.items() if not name.startswith("decoder.")):
+        raise BadInput(f"{weights} has its tensors in another order than the one that they are saved in.")
+    return end
 
 
 def _graph(module: nn.Module, example: Tensor, inputs: list[str], outputs: list[str], places: dict) -> bytes:

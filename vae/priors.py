@@ -34,7 +34,11 @@ class Mixture:
         generator = noise_generator(seed)
         chosen = torch.multinomial(self.weights, count, replacement=True, generator=generator)
         noise = torch.randn(count, self.means.shape[1], generator=generator)
-        return self.means[chosen] + temperature * torch.einsum("nij,nj->ni", self.factors[chosen], noise)
+        z = self.means[chosen]
+        for part in chosen.unique().tolist():  # a factor for each row would fill the memory
+            rows = chosen == part
+            z[rows] += temperature * noise[rows] @ self.factors[part].T
+        return z
 
     def log_prob(self, z: Tensor) -> Tensor:
         """(N, D) -> (N,): log density in nats."""

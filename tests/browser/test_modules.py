@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tests.browser.test_explore import BOARD, CANVAS, act, link, open_explore, settled, shown
+from ui.theme import RUNTIME
 from vae import checkpoints, latents
 from vae.errors import BadInput
 
@@ -30,6 +31,15 @@ def atlas_of(name: str) -> dict:
     return {"path": (checkpoints.root() / name / "atlas.safetensors").as_posix()}
 
 
+WHERE = """const where = ({ folder, runtime }) => {
+    const file = path => new URL("gradio_api/file=" + path, document.baseURI).href;
+    const [library, glue, machine] = ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.bin"].map(name =>
+        file(runtime + "/" + name));
+    const [decoder, encoder, weights] = ["decoder.onnx", "encoder.onnx", "model.safetensors"].map(name => file(folder + "/" + name));
+    const worker = address("model.js").replace("model.js", "model_worker.js");
+    return { worker, decoder, encoder, draws: [weights], reads: [weights], runtime: { library, glue, machine } };
+};
+"""
 FETCH = "const atlas = new Atlas(await (await fetch('gradio_api/file=' + given.path)).arrayBuffer());"
 
 
@@ -89,25 +99,19 @@ def test_the_browser_draws_what_the_model_draws(opened, name):
     """Within three steps of 255, on latents from the middle to far out."""
     model = checkpoints.load(name)
     z = torch.cat([model.atlas.prior("mixture", 3, 1), 2 * model.atlas.prior("normal", 1, 1)])
-    folder, web = checkpoints.root() / name, checkpoints.root().parent / "assets" / "web"
-    given = {
-        "z": z.tolist(), "graph": (folder / "decoder.onnx").as_posix(), "weights": (folder / "model.safetensors").as_posix(),
-        "runtime": web.as_posix() + "/",
-    }  # fmt: skip
-    body = """
-        const file = path => new URL("gradio_api/file=" + path, document.baseURI).href, decoder = new Decoder();
-        const worker = address("decoder.js").replace("decoder.js", "decoder_worker.js");
-        const [runtime, graph, weights] = [given.runtime, given.graph, given.weights].map(file);
-        if (!(await decoder.open({ worker, runtime, graph, weights }))) return null;
+    given = {"z": z.tolist(), "folder": (checkpoints.root() / name).as_posix(), "runtime": RUNTIME.as_posix()}
+    body = WHERE + """
+        const model = new Model();
+        if (!(await model.open(where(given)))) return null;
         const canvas = document.createElement("canvas"), brush = canvas.getContext("2d"), pictures = [];
         for (const z of given.z) {
-            const bitmap = await decoder.decode(z);
+            const bitmap = await model.decode(z);
             [canvas.width, canvas.height] = [bitmap.width, bitmap.height];
             brush.drawImage(bitmap, 0, 0);
             pictures.push([...brush.getImageData(0, 0, bitmap.width, bitmap.height).data]);
         }
         return pictures;"""
-    found = np.array(run(opened, "decoder.js", "Decoder", body, given)).reshape(
+    found = np.array(run(opened, "model.js", "Model", body, given)).reshape(
         len(z), *[model.model.config.size] * 2, 4
     )
     drawn = model.decode(z).astype(int)
@@ -141,13 +145,13 @@ def test_the_browser_takes_over_and_the_mark_says_so(page, url):
     assert "decode" not in asked
 
 
-@pytest.mark.parametrize("broken", ["**/ort-wasm-simd-threaded.bin", "**/decoder.onnx*", "**/decoder_worker.js"])
+@pytest.mark.parametrize("broken", ["**/ort-wasm-simd-threaded.bin", "**/decoder.onnx*", "**/model_worker.js"])
 def test_where_the_browser_cannot_draw_the_server_does(page, url, broken, complaints):
     warnings = []
     page.on("console", lambda message: message.type == "warning" and warnings.append(message.text))
     page.route(broken, lambda route: route.fulfill(status=404, body="gone"))
     open_explore(page, url)
-    while not any("no decoder in this browser" in text for text in warnings):
+    while not any("no model in this browser" in text for text in warnings):
         page.wait_for_timeout(50)
     before = shown(page)
     act(page, "surprise")

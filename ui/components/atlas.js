@@ -3,8 +3,8 @@
 export class Atlas {
   // data: the bytes of an atlas.safetensors, an ArrayBuffer.
   constructor(data) {
-    const { mean, covariance, likelihoods, ...rest } = tensors(data);
-    Object.assign(this, { mean, covariance, likelihoods });
+    const { mean, covariance, likelihoods, examples, ...rest } = tensors(data);
+    Object.assign(this, { mean, covariance, likelihoods, examples });
     this.latent = mean.length;
     const D = this.latent, [weights, means, factors] = ["weights", "means", "factors"].map(name => rest[`mixture.${name}`]);
     this.parts = Array.from(weights, (weight, k) => {
@@ -30,6 +30,18 @@ export class Atlas {
     });
     const most = Math.max(...each);
     return most + Math.log(each.reduce((sum, value) => sum + Math.exp(value - most), 0));
+  }
+
+  // A latent from the mixture for given dice: the number of a part, and one draw from N(0, 1) a dimension. As Mixture.sample in Python.
+  sample(part, noise, temperature) {
+    const D = this.latent, { mean, factor } = this.parts[part];
+    return Array.from(mean, (middle, i) => middle + temperature * dot(factor.subarray(i * D, i * D + i + 1), noise));
+  }
+
+  // The bytes of the model's example of that number, in rows of pixels.
+  example(number) {
+    const each = this.examples.length / this.examples.count;
+    return this.examples.subarray(number * each, (number + 1) * each);
   }
 
   // The share of held-out latents that are less likely than z; below them all it goes on under 0.
@@ -80,12 +92,15 @@ function solve(matrix, right) {
   return found;
 }
 
-// safetensors: eight bytes with the header's length, the header as JSON, then all numbers. {name: Float32Array}, of fp32 alone.
+// safetensors: eight bytes with the header's length, the header as JSON, then all numbers. {name: Float32Array, or Uint8Array of
+// bytes, with the first dimension as its count}.
 function tensors(data) {
   const length = Number(new DataView(data).getBigUint64(0, true));
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 8, length)));
   const found = {};
-  for (const [name, { dtype, data_offsets: [start, end] = [] }] of Object.entries(header))
-    if (dtype === "F32") found[name] = new Float32Array(data.slice(8 + length + start, 8 + length + end));
+  for (const [name, { dtype, shape, data_offsets: [start, end] = [] }] of Object.entries(header)) {
+    const Numbers = { F32: Float32Array, U8: Uint8Array }[dtype];
+    if (Numbers) found[name] = Object.assign(new Numbers(data.slice(8 + length + start, 8 + length + end)), { count: shape[0] });
+  }
   return found;
 }

@@ -21,3 +21,11 @@ export function download(blob, name) {
 export function fill(text, values) {
   return text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 }
+
+// A bitmap, which is used up, as the URL of a picture.
+export function urlOf(bitmap) {
+  const canvas = make("canvas", { width: bitmap.width, height: bitmap.height });
+  canvas.getContext("2d").drawImage(bitmap, 0, 0);
+  bitmap.close?.();
+  return canvas.toDataURL();
+}

@@ -1,4 +1,5 @@
 // What the encoder would also have said: draws from its posterior, one after the other, then back to where one stood.
+import { normal } from "./dice.js";
 
 const DRAWS = 8, EACH = 220; // ms
 
@@ -18,9 +19,4 @@ export class Doubts {
     }
     latent.return(from);
   }
-}
-
-// A draw from N(0, 1) (Box and Muller 1958).
-function normal() {
-  return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
 }

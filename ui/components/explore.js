@@ -1,5 +1,6 @@
 // The Explore tab: picture, buttons, starting points, knobs and strip put together. The page around it gives a backend:
-//   decode(z) -> URL of a picture; pictures(zs) -> URLs; ends(keys) -> URLs, of what each knob does at its low and high end;
+//   decode(z) -> URL of a picture; pictures(zs) -> URLs; ends(keys) -> URLs, of what each knob does at its low and high end, if it
+//   remembers them;
 //   surprise(seed) -> latent; atlas() -> bytes of atlas.safetensors;
 //   closer({z, seen}) -> a latent nearer to what was seen, a moment's search on;
 //   encode({example: i} | {file: File} | {drawing: data URL} | {photo, eyes, turn}) -> {z, spread, seen: URL, note: sentence or ""},
@@ -7,18 +8,19 @@
 // each as a promise that fails with an Error whose message a visitor may read (and isFinal, where trying again is no use).
 // and choose(model) -> whether another model is opened now, so that open(view) will be called.
 import { Atlas, dot } from "./atlas.js";
-import { Decoder } from "./decoder.js";
-import { download, fill, make } from "./dom.js";
+import { download, fill, make, urlOf } from "./dom.js";
 import { Doubts } from "./doubts.js";
 import { Board } from "./draw.js";
 import { Eyes } from "./eyes.js";
 import { Grid } from "./grid.js";
 import { Knobs } from "./knobs.js";
 import { Lamp } from "./lamp.js";
-import { Latent, whole } from "./latent.js";
+import { at, Latent, whole } from "./latent.js";
 import { Live, loaded } from "./live.js";
+import { Model } from "./model.js";
 import { Pad } from "./pad.js";
 import { read, stamped, stampOf, written } from "./place.js";
+import { encoded } from "./reader.js";
 import { Strip } from "./strip.js";
 import { Wander } from "./wander.js";
 import { Webcam } from "./webcam.js";
@@ -36,7 +38,7 @@ export class Explore {
     this.latent.steer = knob => this.#steer(knob);
     this.kept = [];
     this.#build();
-    this.decoder = new Decoder();
+    this.model = new Model();
     this.doubts = new Doubts(this.latent);
     this.live = new Live(this.canvas, z => this.#decode(z), {
       drawn: () => {
@@ -49,9 +51,9 @@ export class Explore {
       this.say(error.message, { isError: true });
       return []; // the knobs work without their pictures
     });
-    this.strip = new Strip(this.stripBox, this.latent, words, orNone(backend.pictures));
+    this.strip = new Strip(this.stripBox, this.latent, words, orNone(zs => this.pictures(zs)));
     this.knobs = new Knobs(this.knobBox, this.latent, words, {
-      ends: orNone(backend.ends),
+      ends: orNone(knobs => this.#ends(knobs)),
       chosen: knob => this.strip.open(knob),
       locked: knobs => {
         this.kept = knobs;
@@ -70,7 +72,7 @@ export class Explore {
     this.bound = null;
     this.wander.stop();
     this.grid.close();
-    this.decoder.leave();
+    this.model.leave();
     this.latent.open(view.start);
     this.#show(view);
     await this.live.paint(view.picture, view.start);
@@ -109,8 +111,16 @@ export class Explore {
   #show(view) {
     this.view = view;
     this.root.dataset.model = view.model;
+    delete this.root.dataset.local;
+    this.opening = this.model.open(view.where).then(isReady => {
+      if (isReady && view === this.view) {
+        this.live.forget();
+        this.root.dataset.local = "ready";
+      }
+      return isReady;
+    });
     this.size.textContent = fill(this.words.made_from, { latent: view.start.length });
-    this.drawButton.hidden = !view.is_grey;
+    this.drawButton.hidden = view.form.channels > 1;
     this.about.replaceChildren(make("summary", {}, this.words.about), ...view.about.map(text => make("p", {}, text)));
     this.about.hidden = !view.about.length;
     this.eyes.load({});
@@ -125,17 +135,11 @@ export class Explore {
     const knobs = whole(view.knobs, view.start.length);
     this.knobs.open(knobs);
     this.pad.open(knobs, view.places.map((z, place) => ({ z, url: view.examples[place] })));
-    this.#learn(view);
+    this.learning = this.#learn(view);
     this.shown = this.latent.z;
     this.say("");
     this.#follow();
     this.live.forget();
-    delete this.root.dataset.local;
-    this.decoder.open(view.decoder).then(isReady => {
-      if (!isReady) return;
-      this.live.forget();
-      this.root.dataset.local = "ready";
-    });
   }
 
   // What the lamp, the locks and the map know; they work without, as far as they can.
@@ -145,12 +149,13 @@ export class Explore {
     this.lamp.open(null);
     try {
       const atlas = new Atlas(await this.backend.atlas());
-      if (view !== this.view) return;
+      if (view !== this.view) return atlas;
       this.atlas = atlas;
       this.root.dataset.atlas = "known"; // and now locks can lock
       this.lamp.open(atlas);
       this.lamp.show(this.latent.z);
       this.pad.know(atlas);
+      return atlas;
     } catch (error) {
       console.warn("no atlas:", error.message);
     }
@@ -164,20 +169,58 @@ export class Explore {
     return left > TRACE ? way.map(value => value / left) : null;
   }
 
-  // In this browser as soon as its decoder is there, by the page's backend until then and where it fails.
+  // Whether this browser draws. It is waited for where nobody else can.
+  async #isOwn() {
+    if (this.model.isReady || this.backend.decode) return this.model.isReady;
+    if (await this.opening) return true;
+    throw Object.assign(new Error(this.words.cannot_draw), { isFinal: true });
+  }
+
+  // In this browser as soon as its model is there, by the page's backend until then and where it fails.
   async #decode(z) {
-    if (this.decoder.isReady) {
+    if (await this.#isOwn()) {
       try {
-        const bitmap = await this.decoder.decode(z);
+        const bitmap = await this.model.decode(z);
         this.root.dataset.drawer = "browser";
         return bitmap;
       } catch (error) {
         console.warn("the decoder in this browser failed:", error.message);
+        if (!this.backend.decode) throw new Error(this.words.cannot_draw);
       }
     }
     const url = await this.backend.decode(z);
     this.root.dataset.drawer = "server";
     return url;
+  }
+
+  // Several pictures, as URLs.
+  async pictures(zs) {
+    if (!(await this.#isOwn())) return this.backend.pictures(zs);
+    return Promise.all(zs.map(async z => urlOf(await this.model.decode(z))));
+  }
+
+  // What knobs do at their low and high ends, from the start.
+  #ends(knobs) {
+    const { ends } = this.backend;
+    if (ends) return ends(knobs.map(knob => knob.key)); // remembered for all visitors
+    return this.pictures(knobs.flatMap(knob => [knob.low, knob.high].map(value => at(this.latent.start, knob, value))));
+  }
+
+  // What the model reads in a picture: in this browser where that can be, so that the picture stays here.
+  async encode(from) {
+    const { view } = this, { example } = from;
+    if (await this.#isOwn()) {
+      try {
+        const atlas = await this.learning;
+        const own = example === undefined ? from : { picture: { ...view.form, data: atlas.example(example) } };
+        return await encoded(own, { model: this.model, form: view.form, words: this.words });
+      } catch (error) {
+        if (error.isFinal) throw error;
+        console.warn("the encoder in this browser failed:", error.message);
+        if (!this.backend.encode) throw new Error(this.words.cannot_read);
+      }
+    }
+    return this.backend.encode(from);
   }
 
   #build() {
@@ -279,8 +322,7 @@ export class Explore {
 
   // Several pictures to paint elsewhere.
   async #drawn(zs) {
-    if (!this.decoder.isReady) return Promise.all((await this.backend.pictures(zs)).map(loaded));
-    return Promise.all(zs.map(z => this.decoder.decode(z)));
+    return Promise.all((await this.pictures(zs)).map(loaded));
   }
 
   #grid() {
@@ -303,7 +345,7 @@ export class Explore {
     // A picture that was kept here knows its place; where that is not to be had any more it is a picture like others.
     const place = from.file && read(await stampOf(from.file).catch(() => null));
     if (place && this.#fits(place)) this.receive(place.z);
-    else if (!place || place.model === this.view.model || !this.#leaveFor(place)) this.#take(this.backend.encode(from));
+    else if (!place || place.model === this.view.model || !this.#leaveFor(place)) this.#take(this.encode(from));
   }
 
   async #doubt() {
@@ -330,7 +372,7 @@ export class Explore {
   }
 
   async #share() {
-    const link = `${location.origin}${location.pathname}#at=${this.#place(this.latent.z)}`;
+    const link = `${location.href.split("#")[0]}#at=${this.#place(this.latent.z)}`;
     try {
       await navigator.clipboard.writeText(link);
       this.say(this.words.shared);

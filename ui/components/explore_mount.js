@@ -60,13 +60,16 @@
     },
     encode,
   };
-  // With the addresses of what the browser needs to draw by itself.
+  // With the addresses of what the browser needs to draw and read by itself.
   function view() {
-    const { graph, weights } = props.view.files;
-    const decoder = graph && {
-      worker: file(`${props.folder}/decoder_worker.js`), runtime: file(`${props.runtime}/`), graph: file(graph), weights: file(weights),
+    const { decoder, encoder, weights } = props.view.files, { folder } = props;
+    const [library, glue, machine] = ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.bin"].map(name =>
+      file(`${props.runtime}/${name}`));
+    const where = decoder && {
+      worker: file(`${folder}/model_worker.js`), runtime: { library, glue, machine }, finder: file(props.finder),
+      decoder: file(decoder), encoder: file(encoder), draws: [file(weights)], reads: [file(weights)],
     };
-    return { ...props.view, decoder };
+    return { ...props.view, where };
   }
 
   const explore = new Explore(box, { words: props.words, view: view(), backend, drawn: count => (box.dataset.drawn = count) });

@@ -9,7 +9,7 @@ const CLEAN = 0.5, MIXED = 1; // steps of another knob, dragged along by one
 let count = 0; // of rows, for ids that no two share
 
 export class Knobs {
-  // ends(keys): promise of two URLs a knob, of none where they cannot be had. chosen(knob): the visitor took one in hand.
+  // ends(knobs): promise of two URLs a knob, of none where they cannot be had. chosen(knob): the visitor took one in hand.
   // locked(knobs): these are to stay still from now on.
   constructor(box, latent, words, { ends, chosen, locked }) {
     Object.assign(this, { box, latent, words, ends, chosen, locked });
@@ -60,7 +60,7 @@ export class Knobs {
     const shown = this.start;
     for (let i = 0; i < added.length; i += SHOWN) {
       const part = added.slice(i, i + SHOWN);
-      const urls = await this.ends(part.map(({ knob }) => knob.key));
+      const urls = await this.ends(part.map(({ knob }) => knob));
       if (shown !== this.start) return; // another model has come
       urls.forEach((url, place) => (part[place >> 1].ends[place % 2].src = url));
     }

@@ -1,0 +1,38 @@
+// Dice that fall the same way in every browser, though not as the server's do: the same seed, the same latents.
+import { read } from "./latent.js";
+
+const TRIES = 10_000; // draws among which those with a trait are looked for
+
+// -> a function that gives numbers from 0 to 1 (mulberry32, by Tommy Ettinger, public domain).
+export function dice(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+// A draw from N(0, 1) (Box and Muller 1958).
+export function normal(uniform = Math.random) {
+  return Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
+}
+
+// Latents from the prior called "mixture" or "normal": those that have all the traits, knobs with the reading `half` that
+// what has it exceeds. As Atlas.prior in Python, but for the dice. null where too few of TRIES draws have them all.
+export function thrown(atlas, { prior, count, seed, temperature, only = [] }) {
+  const uniform = dice(seed), found = [];
+  for (let tries = only.length ? TRIES : count; tries && found.length < count; tries--) {
+    const noise = Array.from({ length: atlas.latent }, () => normal(uniform));
+    const z = prior === "normal" ? noise.map(value => temperature * value) : atlas.sample(pick(atlas.parts, uniform()), noise, temperature);
+    if (only.every(knob => read(z, knob) > knob.half)) found.push(z);
+  }
+  return found.length < count ? null : found;
+}
+
+function pick(parts, share) {
+  let left = share;
+  const place = parts.findIndex(({ weight }) => (left -= weight) < 0);
+  return place < 0 ? parts.length - 1 : place; // the weights' sum is 1 up to rounding
+}

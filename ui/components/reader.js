@@ -1,0 +1,68 @@
+// What a model reads in a visitor's picture, in the visitor's own browser: framed as its training pictures were, then encoded.
+// The same answers as the server's function encode.
+import { urlOf } from "./dom.js";
+import { FRAMINGS, opened } from "./framing.js";
+import { frame, frameByEyes } from "./portrait.js";
+
+const LARGEST = 30e6; // bytes of a file
+const PHOTO_SIDE = 640; // pixels of the photograph that a visitor sets the eyes on
+
+// from: {file} | {drawing: URL} | {photo: URL, eyes, turn} | {picture: {size, channels, data}, framed already};
+// form: {framing, size, channels, familiar_error}, the model's. Fails with an Error whose message a visitor may read and
+// isFinal, or with another one where this browser cannot do it.
+export async function encoded(from, { model, form, words }) {
+  try {
+    const { picture, notes, ...portrait } = await framed(from, model, form);
+    const { z, spread } = await model.encode(picture);
+    const isBrought = Boolean(from.file ?? from.photo);
+    if (isBrought && !(await isFamiliar(picture, z, model, form))) notes.push("unfamiliar");
+    const seen = urlOf(await bitmapOf(picture));
+    return { z, spread, seen, note: notes.map(note => words[note]).join(" "), ...portrait };
+  } catch (error) {
+    const key = { nothing: "no_shape", unreadable: "unreadable", eyes: "bad_eyes", large: "too_large" }[error.message];
+    throw key ? Object.assign(new Error(words[key]), { isFinal: true }) : error;
+  }
+}
+
+async function framed(from, model, { framing, size, channels }) {
+  const as = data => ({ size, channels, data });
+  if (from.picture) return { picture: from.picture, notes: [] };
+  if (from.file?.size > LARGEST) throw new Error("large");
+  const image = await opened(from.file ?? (await (await fetch(from.photo ?? from.drawing)).blob()));
+  const sides = [image.width, image.height];
+  if (from.photo) {
+    const eyes = from.eyes.map(eye => eye.map((share, way) => share * sides[way]));
+    return { picture: as(frameByEyes(image, eyes, size, channels, from.turn)), notes: [] };
+  }
+  if (framing !== "portrait") return { picture: as(FRAMINGS[framing](image, size, channels)), notes: [] };
+  const look = model.where.finder ? view => model.look(view) : null;
+  const { picture, eyes, turn, notes } = await frame(image, size, channels, look);
+  const shares = eyes.map(eye => eye.map((at, way) => Math.min(1, Math.max(0, at / sides[way]))));
+  return {
+    picture: as(picture), photo: await shrunk(image), eyes: shares, turn,
+    notes: notes.filter(note => note !== "eyes").map(note => `face_${note}`),
+  };
+}
+
+// Whether a picture comes back about as well as held-out ones did.
+async function isFamiliar({ size, channels, data }, z, model, form) {
+  const bitmap = await model.decode(z), canvas = new OffscreenCanvas(size, size), brush = canvas.getContext("2d");
+  brush.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  const again = brush.getImageData(0, 0, size, size).data;
+  const sum = data.reduce((total, value, i) => total + (value - again[4 * Math.floor(i / channels) + (i % channels)]) ** 2, 0);
+  return sum / data.length / 255 ** 2 <= form.familiar_error;
+}
+
+function bitmapOf({ size, channels, data }) {
+  const image = new ImageData(size, size);
+  for (let i = 0; i < size * size; i++)
+    for (let c = 0; c < 4; c++) image.data[4 * i + c] = c === 3 ? 255 : data[channels === 1 ? i : 3 * i + c];
+  return createImageBitmap(image);
+}
+
+async function shrunk(image) {
+  const scale = Math.min(1, PHOTO_SIDE / Math.max(image.width, image.height));
+  const [resizeWidth, resizeHeight] = [image.width, image.height].map(side => Math.max(1, Math.round(side * scale)));
+  return urlOf(await createImageBitmap(image, { resizeWidth, resizeHeight, resizeQuality: "high" }));
+}

@@ -1,0 +1,266 @@
+"""The page without a server: a folder of files, or one file, in which the browser does all that the server does but train.
+
+It mounts the same modules and styles as the page with one. `python -m vae page` calls write.
+"""
+
+import base64
+import gzip
+import hashlib
+import html
+import json
+import re
+import tempfile
+from pathlib import Path
+
+from ui import explore, morph, sample
+from ui.explore import BOARD
+from ui.theme import COLOURS, COMPONENTS, RUNTIME, variables
+from ui.words import say, section
+from vae import checkpoints, export, faces, images
+from vae.checkpoints import Checkpoint
+from vae.errors import BadInput
+
+TABS = ("explore", "sample", "morph", "train")
+MARK = "sw.js"  # what an older page in the folder is told by
+# What onnxruntime-web's files are called on a page: some servers know .mjs by no type, and modules need theirs.
+LIBRARIES = {
+    "library": ("ort.wasm.min.mjs", "ort.js"),
+    "glue": ("ort-wasm-simd-threaded.mjs", "ort-glue.js"),
+    "machine": ("ort-wasm-simd-threaded.bin", "ort-machine.bin"),
+    "gif": ("gifenc.js", "gifenc.js"),
+}
+TYPES = {".js": "text/javascript", ".json": "application/json", ".woff2": "font/woff2"}
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="description" content="{subtitle}">
+<title>{title}</title>
+<link rel="icon" href="{icon}">
+<style>{style}</style>
+{preloads}
+</head>
+<body class="lp-site">
+<div class="gradio-container"><div class="main">
+<header class="lp-header"><h1>{title}<small>{subtitle}</small></h1>
+<div class="lp-picker" role="group" aria-label="{models}">{picker}</div></header>
+<noscript><p class="lp-card">{no_script}</p></noscript>
+<p class="lp-card lp-old" hidden>{too_old}</p>
+<div id="lp-tabs"><div class="tab-wrapper"><div class="tab-container" role="tablist">{tabs}</div></div>
+{panels}
+</div></div></div>
+<script type="application/json" id="lp-site">{site}</script>
+<script nomodule>document.querySelector(".lp-old").hidden = false;</script>
+{scripts}
+</body>
+</html>
+"""
+
+
+def write(sources: list[str], out: Path, single_file: bool = False) -> list[Path]:
+    """Writes a page for these checkpoints (names, folders, hub ids) -> the files written.
+
+    out: a folder, which then holds a whole static site; with single_file the one HTML file, for one checkpoint.
+    BadInput where a checkpoint cannot be had, two have one name, or out cannot be written.
+    """
+    models = [checkpoints.load(source) for source in sources]
+    names = [model.name for model in models]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise BadInput(f"Two of these models are called {twice[0]}; rename the folder of one.")
+    if single_file:
+        if len(models) != 1:
+            raise BadInput(f"One file holds one model; {len(models)} were named.")
+        try:
+            with images.written_whole(out) as file:
+                file.write(one_file(models[0]))
+        except OSError as error:
+            raise BadInput(f"{out} cannot be written: {error.strerror or error}.") from error
+        return [out]
+    files = _files(models)
+
+    def fill(folder: Path) -> None:
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+
+    checkpoints.publish(out, fill, MARK)
+    return [out / name for name in files]
+
+
+def one_file(model: Checkpoint) -> bytes:
+    """A page for one model in one HTML file, which asks nobody for anything: it opens from a disk."""
+    files = {name: content for name, content in _shared([model]).items() if name != MARK}
+    files |= _model(model)
+    files["lp/model_worker.js"] = _worker()
+    inline = {name: _data_url(name, content) for name, content in files.items()}
+    return _page([model], inline, is_single=True).encode()
+
+
+def _files(models: list[Checkpoint]) -> dict[str, bytes]:
+    """Every file of a site, by its path."""
+    shared = _shared(models)
+    own = {model.name: _model(model) for model in models}
+    files = shared | {name: content for part in own.values() for name, content in part.items()}
+    for model in models[1:]:
+        files[f"models/{model.name}/view.json"] = json.dumps(_view(model)).encode()
+    files["index.html"] = _page(models, {name: name for name in files}, is_single=False).encode()
+    files["README.md"] = _readme(models).encode()
+    digest = hashlib.sha256(b"".join(files[name] for name in sorted(files))).hexdigest()[:16]
+    needed = ["./", *shared, *own[models[0].name]]
+    worker = (COMPONENTS / "offline.js").read_text(encoding="utf-8")
+    files[MARK] = f"const VERSION = {json.dumps(digest)}, NEEDED = {json.dumps(needed)};\n{worker}".encode()
+    return files
+
+
+def _shared(models: list[Checkpoint]) -> dict[str, bytes]:
+    """What all models need: the modules, onnxruntime-web, the font and, for portraits, the face finder."""
+    files = {f"lp/{path.name}": path.read_bytes() for path in sorted(COMPONENTS.glob("*.js")) if _is_needed(path)}
+    files |= {f"lp/{called}": (RUNTIME / name).read_bytes() for name, called in LIBRARIES.values()}
+    files["lp/lexend.woff2"] = (COMPONENTS / "lexend.woff2").read_bytes()
+    files["lp/LICENSES.txt"] = b"\n\n".join(
+        path.read_bytes() for path in (RUNTIME / "LICENSE.txt", RUNTIME / "gifenc-LICENSE.txt", COMPONENTS / "lexend-OFL.txt")
+    )
+    if any(model.recipe["framing"] == "portrait" for model in models):
+        files["lp/blazeface.onnx"] = faces.FINDER.read_bytes()
+    return files
+
+
+def _is_needed(path: Path) -> bool:
+    """Modules, and the worker; not what only Gradio's page runs."""
+    return "export " in path.read_text(encoding="utf-8") or path.name in ("site.js", "model_worker.js")
+
+
+def _model(model: Checkpoint) -> dict[str, bytes]:
+    """The model's graphs, its atlas, and its weights in two parts: what draws comes first, what reads only when it is asked for."""
+    weights = (model.folder / export.WEIGHTS).read_bytes()
+    end = export.decoder_end(model.folder / export.WEIGHTS)
+    with tempfile.TemporaryDirectory() as made:
+        folder = model.folder
+        if not all((folder / name).is_file() for name in export.GRAPHS):
+            folder = Path(made)
+            export.export(model, folder)
+        graphs = {name: (folder / name).read_bytes() for name in export.GRAPHS}
+    packed = {
+        "atlas.bin": (model.folder / "atlas.safetensors").read_bytes(),
+        "draws.bin": weights[:end],
+        "reads.bin": weights[end:],
+    }
+    files = graphs | {name: gzip.compress(content, 9, mtime=0) for name, content in packed.items()}
+    if model.card:
+        files["README.md"] = model.card.encode()
+    return {f"models/{model.name}/{name}": content for name, content in files.items()}
+
+
+def _view(model: Checkpoint) -> dict:
+    """As the Explore tab gets it; a browser alone cannot search for a nearer latent."""
+    return explore.view_of(model, model.name) | {"can_refine": False}
+
+
+def _page(models: list[Checkpoint], addresses: dict[str, str], is_single: bool) -> str:
+    """index.html; addresses: where the page finds each file."""
+    views = [_view(models[0]), *(f"models/{model.name}/view.json" for model in models[1:])]
+    entries = []
+    for model, view in zip(models, views, strict=True):
+        at = f"models/{model.name}/"
+        files = {name: addresses[at + file] for name, file in
+                 {"atlas": "atlas.bin", "decoder": "decoder.onnx", "encoder": "encoder.onnx"}.items()}  # fmt: skip
+        draws, reads = addresses[at + "draws.bin"], addresses[at + "reads.bin"]
+        entries.append({
+            "id": model.name, "title": model.title, "view": view,
+            "files": files | {"draws": [draws], "reads": [draws, reads]},
+        })  # fmt: skip
+    site = {
+        "words": {name: section(name) for name in ("page", "explore", "sample", "morph", "static")},
+        "models": entries,
+        "worker": addresses["lp/model_worker.js"],
+        "runtime": {name: addresses[f"lp/{LIBRARIES[name][1]}"] for name in ("library", "glue", "machine")},
+        "finder": addresses.get("lp/blazeface.onnx"),
+        "gif": addresses["lp/gifenc.js"],
+        "offline": None if is_single else MARK,
+        "first": {"sample": sample.FIRST, "morph": morph.FIRST},
+    }
+    site["words"]["explore"]["promise"] = say("static.promise")
+    modules = [name for name in addresses if name.endswith(".js") and (COMPONENTS / Path(name).name).is_file()]
+    if is_single:
+        # A module from a data URL has no folder to import its neighbours from: they go by bare names.
+        bare = {name: _data_url(name, _with_bare_imports(COMPONENTS / Path(name).name)) for name in modules}
+        scripts = f'<script type="importmap">{json.dumps({"imports": bare})}</script>\n<script type="module">import "lp/site.js";</script>'
+        preloads = ""
+    else:
+        scripts = f'<script type="module" src="{addresses["lp/site.js"]}"></script>'
+        preloads = "".join(f'<link rel="modulepreload" href="{addresses[name]}">' for name in modules if "_worker" not in name)
+    words = {name: html.escape(say(f"page.{name}")) for name in ("title", "subtitle", "models")}
+    thumbs = [images.data_url(explore.small(model.atlas.examples[0])) for model in models]
+    picker = "".join(
+        f'<button type="button" data-id="{html.escape(model.name)}" aria-pressed="{str(model is models[0]).lower()}">'
+        f'<img src="{thumb}" alt="" width="56" height="56"><span>{html.escape(model.title)}</span></button>'
+        for model, thumb in zip(models, thumbs, strict=True)
+    )
+    tabs = "".join(
+        f'<button type="button" role="tab" id="lp-tab-{name}" data-tab="{name}" aria-controls="lp-{name}" '
+        f'aria-selected="{str(name == "explore").lower()}" {"" if name == "explore" else "tabindex=-1 "}'
+        f'class="{"selected" if name == "explore" else ""}">{html.escape(say(f"page.{name}"))}</button>'
+        for name in TABS
+    )
+    return PAGE.format(
+        **words, picker=picker, tabs=tabs, panels=_panels(views[0]), icon=thumbs[0],
+        style=_style(addresses["lp/lexend.woff2"]), preloads=preloads, scripts=scripts,
+        no_script=html.escape(say("static.no_script")), too_old=html.escape(say("static.too_old")),
+        site=json.dumps(site).replace("<", "\\u003c"),
+    )  # fmt: skip
+
+
+def _panels(view: dict) -> str:
+    """What stands in the tabs before the modules fill them."""
+    promise = f'<p class="lp-promise">{html.escape(say("static.promise"))}</p>'
+    inside = {
+        "explore": BOARD.format(picture=view["picture"], label=html.escape(say("explore.picture"))),
+        "sample": '<div class="lp-sample"><div class="lp-card"><div id="sample-gallery" class="lp-gallery">'
+        f"{sample.gallery_html()}</div></div></div>",
+        "morph": '<div class="lp-card"><div class="lp-morph">'
+        f'<div><div id="morph-a" class="lp-side">{morph.side_html("a")}</div></div>'
+        f'<div class="lp-stage"><div id="morph-film" class="lp-film">{morph.film_html()}</div></div>'
+        f'<div><div id="morph-b" class="lp-side">{morph.side_html("b")}</div></div></div>{promise}</div>',
+        "train": f'<div class="lp-card"><p>{html.escape(say("static.train"))}</p></div>',
+    }
+    return "".join(
+        f'<div class="tabitem" role="tabpanel" id="lp-{name}" aria-labelledby="lp-tab-{name}" {"" if name == "explore" else "hidden"}>'
+        f'<div class="block lp-says"><p>{html.escape(say(f"page.{name}_says"))}</p></div>{inside[name]}</div>'
+        for name in TABS
+    )
+
+
+def _style(font: str) -> str:
+    sheets = [path.read_text(encoding="utf-8") for path in sorted(COMPONENTS.glob("*.css"))]
+    face = f'@font-face{{font-family:Lexend;src:url("{font}") format("woff2");font-weight:100 900;font-display:swap}}'
+    light, dark = (variables(column) for column in (0, 1))
+    return "\n".join([face, f":root{{color-scheme:light;{light}}}.dark{{color-scheme:dark;{dark}}}", *sheets])
+
+
+def _with_bare_imports(path: Path) -> bytes:
+    return re.sub(r'(from|import) "\./(\w+\.js)"', r'\1 "lp/\2"', path.read_text(encoding="utf-8")).encode()
+
+
+def _worker() -> bytes:
+    """The worker's script in one piece: where it comes from a data URL there is nothing beside it to import."""
+    pieces = [(COMPONENTS / name).read_text(encoding="utf-8") for name in ("bytes.js", "model_worker.js")]
+    return re.sub(r"^(import .*\n|export )", "", "".join(pieces), flags=re.MULTILINE).encode()
+
+
+def _data_url(name: str, content: bytes) -> str:
+    kind = TYPES.get(Path(name).suffix, "application/octet-stream")
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _readme(models: list[Checkpoint]) -> str:
+    """The front matter of a static Space, and what is in the folder."""
+    licences = {model.recipe.get("card", {}).get("license", "other") for model in models}
+    licence = licences.pop() if len(licences) == 1 else "other"
+    rows = "\n".join(f"- {model.title}: `models/{model.name}`, with its card" for model in models)
+    return (
+        f"---\ntitle: {say('page.title')}\nemoji: 🎛️\ncolorFrom: yellow\ncolorTo: red\nsdk: static\npinned: false\n"
+        f"license: {licence}\n---\n\n# {say('page.title')}\n\nA page of plain files: any static host serves it, and after the first "
+        f"visit it works offline. Each model has its own terms:\n\n{rows}\n"
+    )
