@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
 
-from ui import jobs
+from ui import jobs, shelf, static
 from ui.edge import spoken
 from ui.shelf import Page
 from ui.words import say
@@ -162,7 +164,7 @@ def stop(tokens: list[str]) -> None:
 
 
 def watch(tokens: list[str], seen: str) -> tuple:
-    """What the tab shows of the visitor's newest run: status, plots, rows, what is now seen, timer, Start, Stop, Explore it.
+    """What the tab shows of the visitor's newest run: status, plots, rows, what is now seen, timer, Start, Stop, Explore it, Take it home.
 
     seen: names the previews that this page already shows; they are sent again only when there are newer ones.
     """
@@ -179,6 +181,7 @@ def watch(tokens: list[str], seen: str) -> tuple:
         gr.Button(interactive=state not in GOING, variant="secondary" if state == "done" else "primary"),
         gr.Button(interactive=state in ("waiting", "learning") and not run["stopping"]),
         gr.Button(interactive=state == "done", variant="primary" if state == "done" else "secondary"),
+        gr.Button(interactive=state == "done"),
     )
 
 
@@ -188,6 +191,14 @@ def explore(tokens: list[str]) -> tuple:
     if not done:
         raise BadInput(say("train.gone"))
     return done[-1], gr.Tabs(selected="explore")
+
+
+def take_home(tokens: list[str]) -> str:
+    """The newest finished model of this visitor as a page in one file, in Gradio's cache, which is emptied by the clock."""
+    done = [token for token in own(tokens) if jobs.find(token)]
+    if not done:
+        raise BadInput(say("train.gone"))
+    return save_bytes_to_cache(static.one_file(shelf.get(done[-1])), "my-model.html", get_upload_folder())
 
 
 def own(tokens: object) -> list[str]:
@@ -241,6 +252,7 @@ def build(page: Page) -> None:
                 go = gr.Button(say("train.start"), variant="primary", elem_id="train-start", min_width=70)
                 end = gr.Button(say("train.stop"), interactive=False, elem_id="train-stop", min_width=70)
             leave = gr.Button(say("train.explore"), interactive=False, elem_id="train-explore")
+            take = gr.Button(say("train.take_home"), interactive=False, elem_id="train-take")
             gr.HTML(f'<div class="lp-train"><h3>{say("train.break")}</h3></div>')
             with gr.Row(elem_classes="lp-presets"):
                 presets = {name: gr.Button(say(f"train.{name}"), size="sm", min_width=0) for name in PRESETS}
@@ -256,7 +268,8 @@ def build(page: Page) -> None:
         js = f"(dials) => [{{...dials, ...{json.dumps(PRESETS[name])}}}, {json.dumps(note)}]"
         button.click(None, dials, [dials, moral], js=js)
 
-    shows = [shown_status, shown_plots, shown_rows, seen, page.tick, go, end, leave]
+    file = gr.DownloadButton(visible="hidden", elem_id="train-file")
+    shows = [shown_status, shown_plots, shown_rows, seen, page.tick, go, end, leave, take]
     quiet: Any = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
     started = go.click(
         spoken(start), [source, dials, files, page.runs], page.runs, api_name="train", show_progress="hidden"
@@ -265,4 +278,13 @@ def build(page: Page) -> None:
     end.click(stop, page.runs, None, **quiet).then(watch, [page.runs, seen], shows, **quiet)
     # A page that opens gets its runs from the browser, which counts as a change.
     gr.on([page.runs.change, page.tick.tick], watch, [page.runs, seen], shows, **quiet)
+    packing, packed = (
+        lambda words=words: gr.Button(say(f"train.{words}"), interactive=words == "take_home")
+        for words in ("packing", "take_home")
+    )
+    made = take.click(packing, None, take, **quiet).then(
+        spoken(take_home), page.runs, file, show_progress="hidden", api_visibility="private"
+    )
+    made.success(None, js="() => document.querySelector('#train-file').click()")
+    made.then(packed, None, take, **quiet)
     leave.click(spoken(explore), page.runs, [page.model_id, page.tabs], **quiet)

@@ -22,7 +22,7 @@ def expect_state(page, *states: str) -> None:
     expect(page.locator(STATUS)).to_have_attribute("data-state", re.compile("|".join(states)), timeout=PATIENCE)
 
 
-def test_a_run_outlives_a_reload_and_its_model_is_this_visitors_alone(page, browser, url, complaints):
+def test_a_run_outlives_a_reload_and_its_model_is_this_visitors_alone(page, browser, url, tmp_path, complaints):
     open_train(page, url)
     expect(page.locator(MODELS).first).to_be_visible()
     models = page.locator(MODELS).count()
@@ -45,6 +45,9 @@ def test_a_run_outlives_a_reload_and_its_model_is_this_visitors_alone(page, brow
             expect(other.get_by_text("free in about")).to_be_visible(timeout=30_000)
 
         expect_state(page, "done")
+        with page.expect_download(timeout=PATIENCE) as coming:
+            page.locator("#train-take").click()
+        coming.value.save_as(tmp_path / "mine.html")
         expect(page.locator(MODELS)).to_have_count(models + 1, timeout=30_000)
         page.locator("#train-explore").click()
         expect(page.get_by_role("tab", name="Explore")).to_have_attribute("aria-selected", "true", timeout=30_000)
@@ -54,6 +57,12 @@ def test_a_run_outlives_a_reload_and_its_model_is_this_visitors_alone(page, brow
         expect(other.locator(MODELS)).to_have_count(models, timeout=30_000)
         own = page.locator(MODELS).last.get_attribute("data-id")
         assert own not in other.content()
+
+    with browser.new_context(offline=True) as home:  # taken home, it needs nobody
+        alone = home.new_page()
+        alone.goto((tmp_path / "mine.html").as_uri())
+        alone.wait_for_selector(".lp-explore[data-local=ready]", timeout=30_000)
+        assert own not in alone.content()
 
 
 def test_breaking_it_on_purpose_sets_the_dials_and_says_what_will_happen(page, url):

@@ -1,14 +1,15 @@
 // Finds the face in a picture and frames it by its eyes, as vae/faces.py does; the finder's network is run by whoever asks.
 // A point is [x, y] in pixels from the top left corner, taken as the complex number x + iy, so that a turn with a change of size
 // is one product. "Left" is left in the picture.
-import { gaussian, KERNELS, pixels, planes, square } from "./framing.js";
+import { square } from "./framing.js";
+import { gaussian, KERNELS, pixels, planes } from "./planes.js";
 
 // The training faces have their eyes on this line of a frame of 96 x 96, so far apart; their middle follows the head's turn.
 const [FRAME, MIDDLE, LEVEL, APART] = [96, 47.8, 45.1, 24];
 const FOLLOW = 0.79; // eye distances per eye distance that the nose is aside
 const MOST_TURN = 0.5; // from here on the eyes' distance says little about the head's size
 const ENOUGH = 0.97; // of the frame inside the picture: the rest is a rim, and not worth a word
-const [BOX_APART, BOX_LEVEL] = [0.403, -0.22]; // where the finder's box has the eyes of a usual face, in its sides from its centre
+const [BOX_APART, BOX_LEVEL] = [0.403, -0.22]; // of usual eyes in the finder's box, in its sides from its centre
 const SIDE = 128; // pixels of the square that the finder sees
 const LEAST_SCORE = 0.5; // at a first look
 const SURE = 0.65; // at closer ones
@@ -34,8 +35,8 @@ export async function frame(image, size, channels, see) {
   return { picture, eyes, turn, notes: [how, faces.length > 1 && "several", inside < ENOUGH && "border"].filter(Boolean) };
 }
 
-// Turned, scaled and cut so that the eyes come to their places, which move aside with the head's turn. Throws "eyes" where they lie
-// outside the picture or closer together than two pixels.
+// Turned, scaled and cut so that the eyes come to their places, which move aside with the head's turn. Throws "eyes" where they
+// lie outside the picture or closer together than two pixels.
 export function frameByEyes(image, eyes, size, channels, turn) {
   const isInside = ([x, y]) => x >= 0 && y >= 0 && x <= image.width && y <= image.height;
   const [left, right] = [...eyes].sort((one, other) => one[0] - other[0]);
@@ -175,8 +176,8 @@ function byEyes(levels, eyes, size, channels, turn) {
   return { picture: pixels(framed), inside };
 }
 
-// The square whose pixel z shows the picture's scale * z + offset, as four points around z do; its alpha is the share of them that
-// lies inside the picture. Beyond it its edge goes on, or all is black. Where it shrinks, a halving of the picture is looked at.
+// The square whose pixel z shows the picture's scale * z + offset, as four points around z do; its alpha is the share of them
+// that lies inside the picture. Beyond it its edge goes on, or all is black. Where it shrinks, one of the halvings is looked at.
 function sampled(levels, scale, offset, size, isContinued) {
   const level = Math.max(0, Math.min(levels.length - 1, Math.floor(Math.log2(length(scale))))), shrink = 2 ** -level;
   const { width, height, data } = levels[level], { reach, weigh } = isContinued ? KERNELS.bicubic : KERNELS.bilinear;

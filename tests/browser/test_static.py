@@ -1,0 +1,324 @@
+"""The page without a server, as `python -m vae page` writes it: under a sub-path of a poor file server, offline, from a disk."""
+
+import functools
+import http.server
+import json
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ui import static
+from vae import checkpoints, images
+
+pytestmark = pytest.mark.browser
+MODELS = [name for name in ("avatars", "digits", "faces") if name in checkpoints.names()] or checkpoints.names()[:1]
+EXPLORE = ".lp-explore"
+CANVAS = f"{EXPLORE} canvas"
+READY = f"{EXPLORE}[data-local=ready]"
+# What every body below can use: the model that is open, and a module of the page.
+HANDS = """
+    const site = JSON.parse(document.getElementById("lp-site").textContent);
+    const url = address => Array.isArray(address) ? address.map(url) : new URL(address, document.baseURI).href;
+    const all = addresses => Object.fromEntries(Object.entries(addresses).map(([name, address]) => [name, url(address)]));
+    const whereOf = id => ({
+        ...all(site.models.find(model => model.id === id).files), worker: url(site.worker), finder: site.finder && url(site.finder),
+        runtime: all(site.runtime),
+    });
+    const { Model } = await import(url("lp/model.js")), { Atlas } = await import(url("lp/atlas.js"));
+    const { bytes } = await import(url("lp/bytes.js"));
+"""
+
+
+class Poor(http.server.SimpleHTTPRequestHandler):
+    """Knows no type but those that browsers insist on, and lies under /some/where/."""
+
+    def guess_type(self, path):
+        known = {".html": "text/html", ".js": "text/javascript"}
+        return known.get(Path(path).suffix, "text/plain")
+
+    def translate_path(self, path):
+        return super().translate_path(path.removeprefix("/some/where")) if path.startswith("/some/where/") else "/nowhere"
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def site(browser, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("static") / "site"
+    static.write(MODELS, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def url(site) -> Iterator[str]:
+    """Here it is the static page's address that conftest's `page` may ask, and no other."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Poor, directory=site)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/some/where/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def one_file(browser, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("single") / "page.html"
+    static.write([MODELS[0]], path, single_file=True)
+    return path
+
+
+def shown(page) -> str:
+    return page.evaluate(f"document.querySelector('{CANVAS}').toDataURL()")
+
+
+def wait_for_another(page, before: str) -> None:
+    page.wait_for_function(f"old => document.querySelector('{CANVAS}').toDataURL() !== old", arg=before)
+
+
+def use_every_tab(page) -> None:
+    """What a visitor would do in each of them."""
+    page.wait_for_selector(READY)
+    before = shown(page)
+    page.locator(f"{EXPLORE} input[type=range]:visible").first.press("End")
+    wait_for_another(page, before)
+    page.wait_for_selector(".knob .end img[src^='data:image/png']")
+    page.wait_for_selector(f"{EXPLORE}[data-atlas=known]")
+    page.get_by_role("tab", name="Sample").click()
+    page.wait_for_selector("#sample-gallery .tiles button:nth-child(32) img[src]")
+    first = page.locator("#sample-gallery .tiles img").first.get_attribute("src")
+    page.locator("[data-act=again]").click()
+    page.wait_for_function("old => document.querySelector('#sample-gallery .tiles img').src !== old", arg=first)
+    page.get_by_role("tab", name="Morph").click()
+    page.wait_for_selector("#morph-film .strip img")
+    page.get_by_role("tab", name="Train").click()
+    page.get_by_text("A browser alone cannot train").wait_for()
+    page.get_by_role("tab", name="Explore").click()
+
+
+def test_every_tab_works_under_a_sub_path_of_a_server_that_knows_no_types(page, url):
+    page.goto(url)
+    use_every_tab(page)
+    for name in MODELS[1:]:
+        page.locator(f".lp-picker [data-id={name}]").click()
+        page.wait_for_selector(f"{READY}[data-model={name}]")
+        use_every_tab(page)
+
+
+def test_after_the_first_visit_it_works_offline(page, url, complaints):
+    page.goto(url)
+    page.wait_for_selector(READY)
+    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    page.context.set_offline(True)
+    page.reload()
+    use_every_tab(page)
+    assert not [text for text in complaints if "morph" in text.lower()]
+
+
+def test_one_file_opens_from_a_disk_and_asks_nobody(browser, one_file):
+    assert one_file.stat().st_size < 20e6
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    asked, wrong = [], []
+    page.on("request", lambda request: request.url.startswith(("http", "ws")) and asked.append(request.url))
+    page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
+    page.on("pageerror", lambda error: wrong.append(repr(error)))
+    page.goto(one_file.as_uri())
+    use_every_tab(page)
+    page.reload()
+    page.wait_for_selector(READY)
+    context.close()
+    assert not asked
+    assert not wrong
+
+
+@pytest.mark.parametrize("width", [360, 390])
+def test_a_phone_shows_every_tab_without_scrolling_aside(page, url, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(url)
+    for tab in ("Explore", "Sample", "Morph", "Train"):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
+
+
+def evaluate(page, body: str, given: object):
+    return page.evaluate(f"async given => {{ {HANDS} {body} }}", given)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_pictures_and_readings_agree_with_the_model(page, url, name):
+    model = checkpoints.load(name)
+    z = torch.cat([model.atlas.prior("mixture", 3, 1), 2 * model.atlas.prior("normal", 1, 1)])
+    size, channels = model.model.config.size, model.model.config.channels
+    picture = model.atlas.examples[1]
+    page.goto(url)
+    body = """
+        const model = new Model();
+        await model.open(whereOf(given.name));
+        const canvas = new OffscreenCanvas(given.size, given.size), brush = canvas.getContext("2d"), drawn = [];
+        for (const z of given.z) {
+            brush.drawImage(await model.decode(z), 0, 0);
+            drawn.push([...brush.getImageData(0, 0, given.size, given.size).data]);
+        }
+        const { z, spread } = await model.encode({ size: given.size, channels: given.channels, data: Uint8Array.from(given.picture) });
+        return { drawn, z, spread };"""
+    given = {"name": name, "z": z.tolist(), "size": size, "channels": channels, "picture": picture.ravel().tolist()}
+    found = evaluate(page, body, given)
+    drawn = np.array(found["drawn"]).reshape(len(z), size, size, 4)[..., :3]
+    assert np.abs(drawn - model.decode(z).astype(int)).max() <= 3
+    posterior = model.posterior(picture[None])
+    np.testing.assert_allclose(found["z"], posterior.mode()[0], atol=5e-3)
+    np.testing.assert_allclose(found["spread"], posterior.spread()[0], atol=5e-3)
+
+
+def test_samples_of_given_dice_agree_with_the_mixture(page, url):
+    mixture = checkpoints.load(MODELS[0]).atlas.mixture
+    parts, noise = len(mixture.weights), torch.randn(6, mixture.means.shape[1], generator=torch.Generator().manual_seed(2))
+    chosen = [place % parts for place in range(len(noise))]
+    wanted = [mixture.means[part] + 0.8 * mixture.factors[part] @ dice for part, dice in zip(chosen, noise, strict=True)]
+    page.goto(url)
+    body = """
+        const atlas = new Atlas(await bytes(whereOf(given.name).atlas));
+        return given.chosen.map((part, i) => atlas.sample(part, given.noise[i], 0.8));"""
+    found = evaluate(page, body, {"name": MODELS[0], "chosen": chosen, "noise": noise.tolist()})
+    np.testing.assert_allclose(found, torch.stack(wanted), atol=1e-4)
+
+
+def test_many_samples_lie_where_the_mixture_does_and_traits_hold(page, url):
+    """Mean and covariance of 4,000 throws; one seed, one throw; with a trait every throw reads more than half of it."""
+    model = checkpoints.load(MODELS[0])
+    page.goto(url)
+    body = """
+        const { thrown } = await import(url("lp/dice.js")), { whole } = await import(url("lp/latent.js"));
+        const atlas = new Atlas(await bytes(whereOf(given).atlas)), view = site.models[0].view;
+        const ask = { prior: "mixture", count: 4000, seed: 5, temperature: 1 };
+        const trait = whole(view.knobs, atlas.latent).find(knob => knob.half !== undefined);
+        return { zs: thrown(atlas, ask), again: thrown(atlas, { ...ask, count: 2 }), key: trait.key,
+                 only: thrown(atlas, { ...ask, count: 20, only: [trait] }),
+                 none: thrown(atlas, { ...ask, only: [{ ...trait, half: 99 }] }) };"""
+    found = evaluate(page, body, MODELS[0])
+    z, atlas = torch.tensor(found["zs"]), model.atlas
+    many = atlas.mixture.sample(20_000, 1)
+    spread = many.std(dim=0)
+    assert ((z.mean(dim=0) - many.mean(dim=0)).abs() < 5 * spread / len(z) ** 0.5).all()
+    assert ((z.std(dim=0) / spread - 1).abs() < 0.1).all()
+    assert found["again"] == found["zs"][:2]
+    name = found["key"].partition(":")[2]
+    probe = atlas.probes[[row.name for row in atlas.named].index(name)]
+    assert ((torch.tensor(found["only"]) - atlas.mean) @ probe > atlas.traits[name] - 0.01).all()
+    assert found["none"] is None
+
+
+def test_pictures_come_in_and_films_go_out(page, url, tmp_path):
+    """An upload is read in the browser, a latent goes from Sample to Morph, and the film is a GIF."""
+    model = checkpoints.load(MODELS[0])
+    images.save(model.atlas.examples[2:3], tmp_path / "own.png")
+    page.goto(url)
+    page.wait_for_selector(READY)
+    before = shown(page)
+    page.set_input_files(f"{EXPLORE} input[type=file]", tmp_path / "own.png")
+    page.wait_for_selector(f"{EXPLORE} .original:not([hidden])")
+    wait_for_another(page, before)
+    page.get_by_role("tab", name="Sample").click()
+    page.locator("#sample-gallery .tiles button").nth(3).click()
+    page.locator("[data-event=morph]").click()
+    page.wait_for_selector("#morph-film .strip img")
+    page.set_input_files("#morph-b-file", tmp_path / "own.png")
+    with page.expect_download() as coming:
+        page.locator("#lp-morph [data-act=download]").click()
+    film = Path(coming.value.path()).read_bytes()
+    assert film[:6] == b"GIF89a"
+    with page.expect_download() as coming:
+        page.get_by_role("tab", name="Sample").click()
+        page.locator("#lp-sample [data-act=download]").click()
+    assert Path(coming.value.path()).read_bytes()[1:4] == b"PNG"
+
+
+@pytest.mark.skipif("digits" not in MODELS, reason="needs the digits")
+def test_a_digit_can_be_drawn(page, url):
+    page.goto(url)
+    page.locator(".lp-picker [data-id=digits]").click()
+    page.wait_for_selector(f"{READY}[data-model=digits]")
+    page.locator("[data-act=draw]").click()
+    box = page.locator(".lp-explore .lp-draw canvas").first.bounding_box()
+    page.mouse.move(box["x"] + 140, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 140, box["y"] + 220, steps=8)
+    page.mouse.up()
+    page.get_by_role("button", name="Done").first.click()
+    page.wait_for_selector(f"{EXPLORE} .original:not([hidden])")
+
+
+def says(page, text: str) -> None:
+    page.get_by_text(text).first.wait_for()
+
+
+@pytest.mark.parametrize(
+    ("place", "sentence"),
+    [
+        ("1.nobody.000000000000.AAAAAAAA", "a model that is not here"),
+        ("1.{model}.000000000000.{z}", "other weights"),
+        ("1.{model}.{hash}.AAAAAAAA", "other weights"),
+        ("nonsense", "does not say where it belongs"),
+        ("x" * 100_000, "does not say where it belongs"),
+    ],
+)
+def test_a_link_that_does_not_fit_is_told_in_a_sentence(page, url, place, sentence):
+    model = checkpoints.load(MODELS[0])
+    filled = place.format(model=MODELS[0], hash=model.digest, z="A" * 88) if "{" in place else place
+    page.goto(f"{url}#at={filled}")
+    says(page, sentence)
+    use_every_tab(page)
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n broken", b"<svg/>"])
+def test_an_upload_of_anything_is_told_in_a_sentence(page, url, tmp_path, content):
+    (tmp_path / "some.png").write_bytes(content)
+    page.goto(url)
+    page.wait_for_selector(READY)
+    page.set_input_files(f"{EXPLORE} input[type=file]", tmp_path / "some.png")
+    says(page, "no picture that this browser can read")
+
+
+@pytest.mark.parametrize("script", ["delete window.Worker;", "window.Worker = class { constructor() { throw Error('no'); } };"])
+def test_without_workers_the_first_picture_stays_and_a_sentence_says_why(page, url, script, complaints):
+    page.add_init_script(script)
+    page.goto(url)
+    page.wait_for_selector(CANVAS)
+    page.locator(f"{EXPLORE} input[type=range]:visible").first.press("End")
+    says(page, "cannot run the model")
+    page.get_by_role("tab", name="Sample").click()
+    page.locator(".lp-toast").get_by_text("cannot run the model").wait_for()
+    complaints[:] = [text for text in complaints if "cannot run" not in text]
+
+
+def test_without_webassembly_too(page, url, complaints):
+    page.route("**/model_worker.js", lambda route: route.fulfill(
+        content_type="text/javascript", body="delete self.WebAssembly;\n" + route.fetch().text()))  # fmt: skip
+    page.goto(url)
+    page.wait_for_selector(CANVAS)
+    page.locator(f"{EXPLORE} input[type=range]:visible").first.press("End")
+    says(page, "cannot run the model")
+
+
+def test_where_nothing_may_be_kept_it_works_all_the_same(browser, url):
+    context = browser.new_context(service_workers="block")
+    page = context.new_page()
+    page.add_init_script("for (const name of ['localStorage', 'sessionStorage', 'caches', 'indexedDB'])"
+                         "Object.defineProperty(window, name, { get() { throw new DOMException('no', 'SecurityError'); } });")  # fmt: skip
+    page.goto(url)
+    use_every_tab(page)
+    context.close()
+
+
+def test_the_folder_is_a_static_space_that_shows_nothing_it_may_not(site):
+    front = (site / "README.md").read_text(encoding="utf-8").split("---")[1]
+    assert re.search(r"^sdk: static$", front, re.MULTILINE)
+    for path in site.rglob("*"):
+        assert path.stat().st_size < 10 * 2**20
+    needed = json.loads(re.search(r"NEEDED = (\[.*?\]);", (site / "sw.js").read_text()).group(1))
+    for name in needed[1:]:
+        assert (site / name).is_file(), name
