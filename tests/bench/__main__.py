@@ -14,6 +14,7 @@ BENCHES = {
     "decode": "decode:run",
     "drag": "page:drag",
     "page": "live:run",
+    "static": "static:run",
     "memory": "page:memory",
     "marks": "marks:run",
     "directions": "directions:run",

@@ -29,3 +29,16 @@ export function urlOf(bitmap) {
   bitmap.close?.();
   return canvas.toDataURL();
 }
+
+// act, at most every second frame of the screen and always after the last call: what stands beside the picture leaves it the time.
+export function calmly(act) {
+  let waits = false;
+  return () => {
+    if (waits) return;
+    waits = true;
+    requestAnimationFrame(() => requestAnimationFrame(() => {
+      waits = false;
+      act();
+    }));
+  };
+}

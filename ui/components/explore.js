@@ -114,7 +114,7 @@ export class Explore {
     delete this.root.dataset.local;
     this.opening = this.model.open(view.where).then(isReady => {
       if (isReady && view === this.view) {
-        this.live.forget();
+        this.live.forget(true);
         this.root.dataset.local = "ready";
       }
       return isReady;
@@ -139,7 +139,7 @@ export class Explore {
     this.shown = this.latent.z;
     this.say("");
     this.#follow();
-    this.live.forget();
+    this.live.forget(false);
   }
 
   // What the lamp, the locks and the map know; they work without, as far as they can.

@@ -1,6 +1,6 @@
 // The knobs: range sliders with a name, what they read, and a picture of either end. The first few are shown, the others
 // wait in folds. Turning one changes the latent; any change of the latent moves them all.
-import { fill, make } from "./dom.js";
+import { calmly, fill, make } from "./dom.js";
 import { read } from "./latent.js";
 
 const SHOWN = 8;
@@ -14,8 +14,7 @@ export class Knobs {
   constructor(box, latent, words, { ends, chosen, locked }) {
     Object.assign(this, { box, latent, words, ends, chosen, locked });
     this.rows = new Map();
-    this.waits = false;
-    latent.addEventListener("change", () => this.#soon());
+    latent.addEventListener("change", calmly(() => this.#paint()));
   }
 
   open(knobs) {
@@ -131,15 +130,6 @@ export class Knobs {
       },
     });
     return button;
-  }
-
-  #soon() {
-    if (this.waits) return;
-    this.waits = true;
-    requestAnimationFrame(() => {
-      this.waits = false;
-      this.#paint();
-    });
   }
 
   #paint() {

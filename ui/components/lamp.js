@@ -1,5 +1,5 @@
 // The honesty lamp: how much what is shown is like what the model has seen, from "making it up" to "like what it has seen".
-import { make } from "./dom.js";
+import { calmly, make } from "./dom.js";
 
 const RARE = 0.01, COMMON = 0.1; // shares of held-out latents
 const LEFT = 0.15; // of the bar, for what is less likely than all of them
@@ -7,6 +7,7 @@ const LEFT = 0.15; // of the bar, for what is less likely than all of them
 export class Lamp {
   constructor(words) {
     this.words = words;
+    this.soon = calmly(() => this.#paint());
     this.mark = make("i");
     this.bar = make("div", {
       class: "bar", role: "meter", "aria-label": words.lamp, "aria-valuemin": 0, "aria-valuemax": 100,
@@ -23,8 +24,13 @@ export class Lamp {
   }
 
   show(z) {
+    this.z = z;
+    this.soon();
+  }
+
+  #paint() {
     if (!this.atlas) return;
-    const share = this.atlas.typicality(z);
+    const share = this.atlas.typicality(this.z);
     const place = share > 0 ? LEFT + (1 - LEFT) * share : LEFT * Math.exp(share);
     const level = share < RARE ? 0 : share < COMMON ? 1 : 2;
     this.mark.style.left = `${100 * place}%`;

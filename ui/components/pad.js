@@ -1,6 +1,6 @@
 // The map: a dot to drag where two knobs cross. Behind it how dense the data lie; around it how sure the encoder is.
 import { dot } from "./atlas.js";
-import { make } from "./dom.js";
+import { calmly, make } from "./dom.js";
 import { read } from "./latent.js";
 
 const FINE = 56; // cells of the density's grid, each way
@@ -24,7 +24,8 @@ export class Pad {
       make("div", { class: "axes" }, ...this.choices.map((choice, way) => make("label", {}, way ? "↑ " : "→ ", choice))));
     for (const kind of ["pointerdown", "pointermove"]) this.field.addEventListener(kind, event => this.#drag(event));
     for (const kind of ["pointerup", "pointercancel"]) this.field.addEventListener(kind, () => this.latent.settle());
-    latent.addEventListener("change", () => this.#soon());
+    this.soon = calmly(() => this.pair && this.#paint());
+    latent.addEventListener("change", this.soon);
   }
 
   // seen: [{url, z}], pictures to show where they lie.
@@ -52,14 +53,14 @@ export class Pad {
   // The encoder's standard deviations, or null where the latent is nobody's picture.
   sure(spread) {
     this.spread = spread;
-    this.#soon();
+    this.soon();
   }
 
   #choose() {
     this.pair = this.choices.map(choice => this.knobs[choice.selectedIndex]);
     this.seen.forEach(({ z }, place) => this.#put(this.others.children[place], z));
     this.#paintGround();
-    this.#soon();
+    this.soon();
   }
 
   // The latent with both knobs at these values, although each may drag the other along.
@@ -107,15 +108,6 @@ export class Pad {
   #put(mark, z) {
     const [x, y] = this.#shares(z);
     [mark.style.left, mark.style.top] = [`${100 * x}%`, `${100 * (1 - y)}%`];
-  }
-
-  #soon() {
-    if (this.waits || !this.pair) return;
-    this.waits = true;
-    requestAnimationFrame(() => {
-      this.waits = false;
-      this.#paint();
-    });
   }
 
   #paint() {

@@ -1,5 +1,5 @@
 // "What X does": this very picture with one knob turned from end to end. Drawn when the hand rests.
-import { fill, make } from "./dom.js";
+import { calmly, fill, make } from "./dom.js";
 import { read } from "./latent.js";
 
 const TILES = 7;
@@ -10,6 +10,7 @@ export class Strip {
   constructor(box, latent, words, pictures) {
     Object.assign(this, { latent, words, pictures });
     this.title = make("h2");
+    this.mark = calmly(() => this.#mark());
     this.tiles = Array.from({ length: TILES }, (_, place) =>
       make("button", { type: "button", onclick: () => this.#go(place) }, make("img", { alt: "", width: 64, height: 64 })));
     box.replaceChildren(this.title, make("div", { class: "strip" }, ...this.tiles));
@@ -36,7 +37,7 @@ export class Strip {
 
   #soon() {
     clearTimeout(this.timer);
-    this.#mark();
+    this.mark();
     this.timer = setTimeout(() => this.#draw(), REST);
   }
 
