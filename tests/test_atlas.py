@@ -146,6 +146,30 @@ def tangled() -> Atlas:
     return dataclasses.replace(bare_atlas(3), covariance=covariance, named=named)
 
 
+def test_only_what_has_the_traits_is_drawn(tangled):
+    """Of a Gaussian around the mean a half reads more than 0 of one trait; what has two of them reads more of both."""
+    first, second = list(tangled.traits)[:2]
+    readings = (tangled.prior("normal", 500, 1, only=[first, second]) - tangled.mean) @ tangled.probes[:2].T
+    assert (readings > torch.tensor([tangled.traits[first], tangled.traits[second]])).all()
+    assert torch.equal(tangled.prior("normal", 3, 1, only=[first]), tangled.prior("normal", 9, 1, only=[first])[:3])
+    with pytest.raises(BadInput, match="Only .* throws"):
+        tangled.prior("normal", 10, 1, temperature=0, only=[first])
+    with pytest.raises(BadInput, match="no trait"):
+        tangled.prior("normal", 10, 1, only=["wings"])
+
+
+def test_a_trait_begins_midway_between_those_with_and_those_without_it():
+    """Two groups of points: of those with the attribute, and of those without, nearly all are told by the reading."""
+    dice = np.random.default_rng(0)
+    has = dice.random(3000) < 0.3
+    z = torch.tensor(dice.normal(0, 0.2, (3000, 3)), dtype=torch.float32)
+    z[torch.tensor(has), 0] += 2
+    (row,) = fit_named(z, {"hat": has.astype(float)})
+    atlas = dataclasses.replace(bare_atlas(3), named=(row,), mean=z.mean(dim=0), covariance=torch.cov(z.T))
+    reads = (z - atlas.mean) @ atlas.probes[0] > atlas.traits["hat"]
+    assert (reads.numpy() == has).mean() > 0.99
+
+
 def test_entanglement_counts_steps_of_the_others(tangled):
     assert tangled.entanglement.diagonal().tolist() == pytest.approx([1, 1, 1])
     by_hand = float(tangled.named[0].vector @ torch.linalg.inv(tangled.covariance) @ tangled.named[1].vector)

@@ -114,6 +114,12 @@ def test_a_temperature_out_of_range_is_refused(value):
         sample.throw("tiny", 4, 1, value, "mixture")
 
 
+@pytest.mark.parametrize("value", [None, "hat", 3, [["hat"]], [None], {"hat": 1}, ["hat"], ["x"] * 10_000])
+def test_strange_traits_are_refused(value):
+    with pytest.raises(BadInput):
+        sample.throw("tiny", 4, 1, 0.8, "mixture", only=value)
+
+
 @pytest.mark.parametrize("value", [None, "", "flow", 3, [], "x" * 10_000])
 def test_an_unknown_prior_is_refused_in_a_short_sentence(value):
     with pytest.raises(BadInput, match="prior") as refused:
