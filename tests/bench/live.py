@@ -79,7 +79,8 @@ def far_away(address: str, delay: float) -> Iterator[str]:
 
     async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there = await asyncio.open_connection(host, int(port))
-        await asyncio.gather(carry(reader, there[1]), carry(there[0], writer), return_exceptions=True)
+        with contextlib.suppress(asyncio.CancelledError):  # the line is taken down while somebody waits
+            await asyncio.gather(carry(reader, there[1]), carry(there[0], writer), return_exceptions=True)
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
