@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vae import evaluation
+from vae import checkpoints, evaluation
+from vae.__main__ import write_page
 from vae.cli import main
 
 RECIPE = """
@@ -219,3 +220,21 @@ def test_help_has_an_example(verb, capsys):
     with pytest.raises(SystemExit):
         main([verb, "--help"])
     assert f"python -m vae {verb}" in capsys.readouterr().out
+
+
+def test_a_page_is_written_or_a_sentence_says_why_not(tmp_path, capsys):
+    """One checkpoint's folder with all it needs; nothing is left where it cannot be written."""
+    name = checkpoints.names()[0]
+    main(["page", name, "--out", str(tmp_path / "site")], write_page)
+    assert "files" in capsys.readouterr().out
+    assert (tmp_path / "site" / "index.html").is_file()
+    for arguments, sentence in {
+        ("nobody", "--out", str(tmp_path / "x")): "no checkpoint",
+        (name, name, "--out", str(tmp_path / "x")): "Two of these models",
+        (name, "digits", "--single-file", "--out", str(tmp_path / "x")): "One file holds one model",
+        (name, "--out", str(tmp_path)): "something else",
+        (name, "--single-file", "--out", str(tmp_path / "site")): "cannot be written",
+    }.items():
+        with pytest.raises(SystemExit, match=sentence):
+            main(["page", *arguments], write_page)
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from vae import cli
+from vae.__main__ import write_page
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -113,7 +114,7 @@ def examples() -> list[list[str]]:
 @pytest.mark.parametrize("verb", sorted({words[0] for words in examples()}))
 def test_the_command_line_knows_what_the_readme_shows(verb, capsys):
     with pytest.raises(SystemExit) as ended:
-        cli.main([verb, "--help"])
+        cli.main([verb, "--help"], write_page)
     assert ended.value.code == 0
     known = set(re.findall(r"--[\w-]+", capsys.readouterr().out))
     shown = {word for words in examples() if words[0] == verb for word in words if word.startswith("--")}

@@ -86,8 +86,9 @@ def entries(tokens: object = ()) -> list[dict[str, str]]:
 
 
 def files(model_id: str) -> dict[str, str]:
-    """{"atlas"} and, of a model that was exported, {"decoder", "encoder", "weights"}: what a browser may fetch; nothing of a visitor's own.
+    """{"atlas"} and, of a model that was exported, {"decoder", "encoder", "weights"}: what a browser may fetch.
 
+    Nothing of a visitor's own.
     The file's date is part of the address, so that no browser keeps an old one.
     """
     found = (

@@ -12,14 +12,18 @@ import re
 import tempfile
 from pathlib import Path
 
+from jinja2 import Environment  # as Gradio does
+from markupsafe import Markup
+
 from ui import explore, morph, sample
 from ui.explore import BOARD
-from ui.theme import COLOURS, COMPONENTS, RUNTIME, variables
+from ui.theme import COMPONENTS, RUNTIME, variables
 from ui.words import say, section
 from vae import checkpoints, export, faces, images
 from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
 
+TEMPLATE = Path(__file__).with_name("site.html")
 TABS = ("explore", "sample", "morph", "train")
 MARK = "sw.js"  # what an older page in the folder is told by
 # What onnxruntime-web's files are called on a page: some servers know .mjs by no type, and modules need theirs.
@@ -30,32 +34,6 @@ LIBRARIES = {
     "gif": ("gifenc.js", "gifenc.js"),
 }
 TYPES = {".js": "text/javascript", ".json": "application/json", ".woff2": "font/woff2"}
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="description" content="{subtitle}">
-<title>{title}</title>
-<link rel="icon" href="{icon}">
-<style>{style}</style>
-{preloads}
-</head>
-<body class="lp-site">
-<div class="gradio-container"><div class="main">
-<header class="lp-header"><h1>{title}<small>{subtitle}</small></h1>
-<div class="lp-picker" role="group" aria-label="{models}">{picker}</div></header>
-<noscript><p class="lp-card">{no_script}</p></noscript>
-<p class="lp-card lp-old" hidden>{too_old}</p>
-<div id="lp-tabs"><div class="tab-wrapper"><div class="tab-container" role="tablist">{tabs}</div></div>
-{panels}
-</div></div></div>
-<script type="application/json" id="lp-site">{site}</script>
-<script nomodule>document.querySelector(".lp-old").hidden = false;</script>
-{scripts}
-</body>
-</html>
-"""
 
 
 def write(sources: list[str], out: Path, single_file: bool = False) -> list[Path]:
@@ -105,13 +83,19 @@ def _files(models: list[Checkpoint]) -> dict[str, bytes]:
     files = shared | {name: content for part in own.values() for name, content in part.items()}
     for model in models[1:]:
         files[f"models/{model.name}/view.json"] = json.dumps(_view(model)).encode()
-    files["index.html"] = _page(models, {name: name for name in files}, is_single=False).encode()
+    addresses = {name: _address(name, content) for name, content in files.items()}
+    files["index.html"] = _page(models, addresses, is_single=False).encode()
     files["README.md"] = _readme(models).encode()
     digest = hashlib.sha256(b"".join(files[name] for name in sorted(files))).hexdigest()[:16]
-    needed = ["./", *shared, *own[models[0].name]]
+    needed = ["./", "index.html", *(addresses[name] for name in (*shared, *own[models[0].name]))]
     worker = (COMPONENTS / "offline.js").read_text(encoding="utf-8")
     files[MARK] = f"const VERSION = {json.dumps(digest)}, NEEDED = {json.dumps(needed)};\n{worker}".encode()
     return files
+
+
+def _address(name: str, content: bytes) -> str:
+    """A model's files change together: an address that changes with them keeps a browser from mixing old and new ones."""
+    return f"{name}?{hashlib.sha256(content).hexdigest()[:12]}" if name.startswith("models/") else name
 
 
 def _shared(models: list[Checkpoint]) -> dict[str, bytes]:
@@ -120,7 +104,8 @@ def _shared(models: list[Checkpoint]) -> dict[str, bytes]:
     files |= {f"lp/{called}": (RUNTIME / name).read_bytes() for name, called in LIBRARIES.values()}
     files["lp/lexend.woff2"] = (COMPONENTS / "lexend.woff2").read_bytes()
     files["lp/LICENSES.txt"] = b"\n\n".join(
-        path.read_bytes() for path in (RUNTIME / "LICENSE.txt", RUNTIME / "gifenc-LICENSE.txt", COMPONENTS / "lexend-OFL.txt")
+        path.read_bytes()
+        for path in (RUNTIME / "LICENSE.txt", RUNTIME / "gifenc-LICENSE.txt", COMPONENTS / "lexend-OFL.txt")
     )
     if any(model.recipe["framing"] == "portrait" for model in models):
         files["lp/blazeface.onnx"] = faces.FINDER.read_bytes()
@@ -133,7 +118,7 @@ def _is_needed(path: Path) -> bool:
 
 
 def _model(model: Checkpoint) -> dict[str, bytes]:
-    """The model's graphs, its atlas, and its weights in two parts: what draws comes first, what reads only when it is asked for."""
+    """The model's graphs, its atlas, and its weights in two parts: what draws, and the rest, fetched to read pictures."""
     weights = (model.folder / export.WEIGHTS).read_bytes()
     end = export.decoder_end(model.folder / export.WEIGHTS)
     with tempfile.TemporaryDirectory() as made:
@@ -160,20 +145,12 @@ def _view(model: Checkpoint) -> dict:
 
 def _page(models: list[Checkpoint], addresses: dict[str, str], is_single: bool) -> str:
     """index.html; addresses: where the page finds each file."""
-    views = [_view(models[0]), *(f"models/{model.name}/view.json" for model in models[1:])]
-    entries = []
-    for model, view in zip(models, views, strict=True):
-        at = f"models/{model.name}/"
-        files = {name: addresses[at + file] for name, file in
-                 {"atlas": "atlas.bin", "decoder": "decoder.onnx", "encoder": "encoder.onnx"}.items()}  # fmt: skip
-        draws, reads = addresses[at + "draws.bin"], addresses[at + "reads.bin"]
-        entries.append({
-            "id": model.name, "title": model.title, "view": view,
-            "files": files | {"draws": [draws], "reads": [draws, reads]},
-        })  # fmt: skip
+    views = [_view(models[0]), *(addresses[f"models/{model.name}/view.json"] for model in models[1:])]
+    words = {name: section(name) for name in ("page", "explore", "sample", "morph", "static")}
+    words["explore"]["promise"] = say("static.promise")
     site = {
-        "words": {name: section(name) for name in ("page", "explore", "sample", "morph", "static")},
-        "models": entries,
+        "words": words,
+        "models": [_entry(model, view, addresses) for model, view in zip(models, views, strict=True)],
         "worker": addresses["lp/model_worker.js"],
         "runtime": {name: addresses[f"lp/{LIBRARIES[name][1]}"] for name in ("library", "glue", "machine")},
         "finder": addresses.get("lp/blazeface.onnx"),
@@ -181,55 +158,43 @@ def _page(models: list[Checkpoint], addresses: dict[str, str], is_single: bool) 
         "offline": None if is_single else MARK,
         "first": {"sample": sample.FIRST, "morph": morph.FIRST},
     }
-    site["words"]["explore"]["promise"] = say("static.promise")
     modules = [name for name in addresses if name.endswith(".js") and (COMPONENTS / Path(name).name).is_file()]
-    if is_single:
-        # A module from a data URL has no folder to import its neighbours from: they go by bare names.
-        bare = {name: _data_url(name, _with_bare_imports(COMPONENTS / Path(name).name)) for name in modules}
-        scripts = f'<script type="importmap">{json.dumps({"imports": bare})}</script>\n<script type="module">import "lp/site.js";</script>'
-        preloads = ""
-    else:
-        scripts = f'<script type="module" src="{addresses["lp/site.js"]}"></script>'
-        preloads = "".join(f'<link rel="modulepreload" href="{addresses[name]}">' for name in modules if "_worker" not in name)
-    words = {name: html.escape(say(f"page.{name}")) for name in ("title", "subtitle", "models")}
-    thumbs = [images.data_url(explore.small(model.atlas.examples[0])) for model in models]
-    picker = "".join(
-        f'<button type="button" data-id="{html.escape(model.name)}" aria-pressed="{str(model is models[0]).lower()}">'
-        f'<img src="{thumb}" alt="" width="56" height="56"><span>{html.escape(model.title)}</span></button>'
-        for model, thumb in zip(models, thumbs, strict=True)
-    )
-    tabs = "".join(
-        f'<button type="button" role="tab" id="lp-tab-{name}" data-tab="{name}" aria-controls="lp-{name}" '
-        f'aria-selected="{str(name == "explore").lower()}" {"" if name == "explore" else "tabindex=-1 "}'
-        f'class="{"selected" if name == "explore" else ""}">{html.escape(say(f"page.{name}"))}</button>'
-        for name in TABS
-    )
-    return PAGE.format(
-        **words, picker=picker, tabs=tabs, panels=_panels(views[0]), icon=thumbs[0],
-        style=_style(addresses["lp/lexend.woff2"]), preloads=preloads, scripts=scripts,
-        no_script=html.escape(say("static.no_script")), too_old=html.escape(say("static.too_old")),
-        site=json.dumps(site).replace("<", "\\u003c"),
+    # A module from a data URL has no folder to import its neighbours from: in one file they go by bare names.
+    bare = {name: _data_url(name, _with_bare_imports(COMPONENTS / Path(name).name)) for name in modules}
+    parts = {
+        "board": BOARD.format(picture=views[0]["picture"], label=html.escape(say("explore.picture"))),
+        "gallery": sample.gallery_html(),
+        "side_a": morph.side_html("a"),
+        "side_b": morph.side_html("b"),
+        "film": morph.film_html(),
+    }
+    template = Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(
+        words=words, tabs=TABS, start=addresses["lp/site.js"], style=Markup(_style(addresses["lp/lexend.woff2"])),
+        entries=[
+            {"id": model.name, "title": model.title, "thumb": images.data_url(explore.small(model.atlas.examples[0]))}
+            for model in models
+        ],
+        parts={name: Markup(part) for name, part in parts.items()},
+        modules=[addresses[name] for name in modules if "_worker" not in name],
+        imports=_json({"imports": bare}) if is_single else None,
+        site=_json(site),
     )  # fmt: skip
 
 
-def _panels(view: dict) -> str:
-    """What stands in the tabs before the modules fill them."""
-    promise = f'<p class="lp-promise">{html.escape(say("static.promise"))}</p>'
-    inside = {
-        "explore": BOARD.format(picture=view["picture"], label=html.escape(say("explore.picture"))),
-        "sample": '<div class="lp-sample"><div class="lp-card"><div id="sample-gallery" class="lp-gallery">'
-        f"{sample.gallery_html()}</div></div></div>",
-        "morph": '<div class="lp-card"><div class="lp-morph">'
-        f'<div><div id="morph-a" class="lp-side">{morph.side_html("a")}</div></div>'
-        f'<div class="lp-stage"><div id="morph-film" class="lp-film">{morph.film_html()}</div></div>'
-        f'<div><div id="morph-b" class="lp-side">{morph.side_html("b")}</div></div></div>{promise}</div>',
-        "train": f'<div class="lp-card"><p>{html.escape(say("static.train"))}</p></div>',
-    }
-    return "".join(
-        f'<div class="tabitem" role="tabpanel" id="lp-{name}" aria-labelledby="lp-tab-{name}" {"" if name == "explore" else "hidden"}>'
-        f'<div class="block lp-says"><p>{html.escape(say(f"page.{name}_says"))}</p></div>{inside[name]}</div>'
-        for name in TABS
+def _entry(model: Checkpoint, view: dict | str, addresses: dict[str, str]) -> dict:
+    """A model as site.js knows it; the encoder reads the decoder's part of the weights' file and the rest of it."""
+    atlas, decoder, encoder, draws, reads = (
+        addresses[f"models/{model.name}/{name}"]
+        for name in ("atlas.bin", "decoder.onnx", "encoder.onnx", "draws.bin", "reads.bin")
     )
+    files = {"atlas": atlas, "decoder": decoder, "encoder": encoder, "draws": [draws], "reads": [draws, reads]}
+    return {"id": model.name, "title": model.title, "view": view, "files": files}
+
+
+def _json(value: object) -> Markup:
+    """For a script element, which no text may end."""
+    return Markup(json.dumps(value).replace("<", "\\u003c"))
 
 
 def _style(font: str) -> str:
@@ -261,6 +226,6 @@ def _readme(models: list[Checkpoint]) -> str:
     rows = "\n".join(f"- {model.title}: `models/{model.name}`, with its card" for model in models)
     return (
         f"---\ntitle: {say('page.title')}\nemoji: 🎛️\ncolorFrom: yellow\ncolorTo: red\nsdk: static\npinned: false\n"
-        f"license: {licence}\n---\n\n# {say('page.title')}\n\nA page of plain files: any static host serves it, and after the first "
-        f"visit it works offline. Each model has its own terms:\n\n{rows}\n"
+        f"license: {licence}\n---\n\n# {say('page.title')}\n\nA page of plain files: any static host serves it, and after the "
+        f"first visit it works offline. Each model has its own terms:\n\n{rows}\n"
     )

@@ -164,7 +164,7 @@ def stop(tokens: list[str]) -> None:
 
 
 def watch(tokens: list[str], seen: str) -> tuple:
-    """What the tab shows of the visitor's newest run: status, plots, rows, what is now seen, timer, Start, Stop, Explore it, Take it home.
+    """What the tab shows of the visitor's newest run: status, plots, rows, what is now seen, timer, and its four buttons.
 
     seen: names the previews that this page already shows; they are sent again only when there are newer ones.
     """

@@ -105,7 +105,9 @@ class Atlas:
             probe = self.probes[[row.name for row in self.named].index(trait)]
             z = z[(z - self.mean) @ probe > self.traits[trait]]
         if len(z) < count:
-            raise BadInput(f"Only {len(z)} of {TRIES:,} throws have all of that; ask for fewer pictures or fewer traits.")
+            raise BadInput(
+                f"Only {len(z)} of {TRIES:,} throws have all of that; ask for fewer pictures or fewer traits."
+            )
         return z[:count]
 
     @cached_property

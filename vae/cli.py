@@ -115,8 +115,12 @@ def _parser(write_page: Callable[..., list[Path]] | None) -> argparse.ArgumentPa
 
         added = verb(_page, "Write the playground, all but training, as static files that need no server.",
                      "page avatars digits --out site\n  python -m vae page digits --single-file --out digits.html")  # fmt: skip
-        added.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help=f"{CHECKPOINT_HELP}; the first is shown first")
-        added.add_argument("--out", type=Path, required=True, metavar="OUT", help="a folder, or with --single-file a file")
+        added.add_argument(
+            "checkpoints", nargs="+", metavar="CHECKPOINT", help=f"{CHECKPOINT_HELP}; the first is shown first"
+        )
+        added.add_argument(
+            "--out", type=Path, required=True, metavar="OUT", help="a folder, or with --single-file a file"
+        )
         added.add_argument("--single-file", action="store_true", help="all in one HTML file, for one checkpoint")
     return parser
 

@@ -46,7 +46,9 @@ def visit(browser, address: str, line: dict | None) -> tuple[float, float, float
         session.send("Network.emulateNetworkConditions", line)
     began = time.perf_counter()
     page.goto(address, wait_until="commit")
-    page.wait_for_function("document.querySelector('.lp-explore img, .lp-explore canvas')?.getBoundingClientRect().width")
+    page.wait_for_function(
+        "document.querySelector('.lp-explore img, .lp-explore canvas')?.getBoundingClientRect().width"
+    )
     first = time.perf_counter() - began
     page.wait_for_selector(f"{live.BOARD}[data-local=ready]", timeout=1000 * bench.PATIENCE)
     taken = time.perf_counter() - began

@@ -35,7 +35,8 @@ WHERE = """const where = ({ folder, runtime }) => {
     const file = path => new URL("gradio_api/file=" + path, document.baseURI).href;
     const [library, glue, machine] = ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.bin"].map(name =>
         file(runtime + "/" + name));
-    const [decoder, encoder, weights] = ["decoder.onnx", "encoder.onnx", "model.safetensors"].map(name => file(folder + "/" + name));
+    const names = ["decoder.onnx", "encoder.onnx", "model.safetensors"];
+    const [decoder, encoder, weights] = names.map(name => file(folder + "/" + name));
     const worker = address("model.js").replace("model.js", "model_worker.js");
     return { worker, decoder, encoder, draws: [weights], reads: [weights], runtime: { library, glue, machine } };
 };
@@ -100,7 +101,9 @@ def test_the_browser_draws_what_the_model_draws(opened, name):
     model = checkpoints.load(name)
     z = torch.cat([model.atlas.prior("mixture", 3, 1), 2 * model.atlas.prior("normal", 1, 1)])
     given = {"z": z.tolist(), "folder": (checkpoints.root() / name).as_posix(), "runtime": RUNTIME.as_posix()}
-    body = WHERE + """
+    body = (
+        WHERE
+        + """
         const model = new Model();
         if (!(await model.open(where(given)))) return null;
         const canvas = document.createElement("canvas"), brush = canvas.getContext("2d"), pictures = [];
@@ -111,9 +114,8 @@ def test_the_browser_draws_what_the_model_draws(opened, name):
             pictures.push([...brush.getImageData(0, 0, bitmap.width, bitmap.height).data]);
         }
         return pictures;"""
-    found = np.array(run(opened, "model.js", "Model", body, given)).reshape(
-        len(z), *[model.model.config.size] * 2, 4
     )
+    found = np.array(run(opened, "model.js", "Model", body, given)).reshape(len(z), *[model.model.config.size] * 2, 4)
     drawn = model.decode(z).astype(int)
     assert (found[..., 3] == 255).all()
     assert np.abs(found[..., :3] - drawn).max() <= 3

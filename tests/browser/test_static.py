@@ -26,12 +26,15 @@ HANDS = """
     const url = address => Array.isArray(address) ? address.map(url) : new URL(address, document.baseURI).href;
     const all = addresses => Object.fromEntries(Object.entries(addresses).map(([name, address]) => [name, url(address)]));
     const whereOf = id => ({
-        ...all(site.models.find(model => model.id === id).files), worker: url(site.worker), finder: site.finder && url(site.finder),
-        runtime: all(site.runtime),
+        ...all(site.models.find(model => model.id === id).files), worker: url(site.worker), runtime: all(site.runtime),
     });
     const { Model } = await import(url("lp/model.js")), { Atlas } = await import(url("lp/atlas.js"));
     const { bytes } = await import(url("lp/bytes.js"));
 """
+
+
+FORBID = """for (const name of ["localStorage", "sessionStorage", "caches", "indexedDB"])
+    Object.defineProperty(window, name, { get() { throw new DOMException("no", "SecurityError"); } });"""
 
 
 class Poor(http.server.SimpleHTTPRequestHandler):
@@ -42,7 +45,9 @@ class Poor(http.server.SimpleHTTPRequestHandler):
         return known.get(Path(path).suffix, "text/plain")
 
     def translate_path(self, path):
-        return super().translate_path(path.removeprefix("/some/where")) if path.startswith("/some/where/") else "/nowhere"
+        return (
+            super().translate_path(path.removeprefix("/some/where")) if path.startswith("/some/where/") else "/nowhere"
+        )
 
     def log_message(self, *_):
         pass
@@ -163,8 +168,8 @@ def test_pictures_and_readings_agree_with_the_model(page, url, name):
             brush.drawImage(await model.decode(z), 0, 0);
             drawn.push([...brush.getImageData(0, 0, given.size, given.size).data]);
         }
-        const { z, spread } = await model.encode({ size: given.size, channels: given.channels, data: Uint8Array.from(given.picture) });
-        return { drawn, z, spread };"""
+        const { size, channels, picture } = given;
+        return { drawn, ...await model.encode({ size, channels, data: Uint8Array.from(picture) }) };"""
     given = {"name": name, "z": z.tolist(), "size": size, "channels": channels, "picture": picture.ravel().tolist()}
     found = evaluate(page, body, given)
     drawn = np.array(found["drawn"]).reshape(len(z), size, size, 4)[..., :3]
@@ -176,9 +181,14 @@ def test_pictures_and_readings_agree_with_the_model(page, url, name):
 
 def test_samples_of_given_dice_agree_with_the_mixture(page, url):
     mixture = checkpoints.load(MODELS[0]).atlas.mixture
-    parts, noise = len(mixture.weights), torch.randn(6, mixture.means.shape[1], generator=torch.Generator().manual_seed(2))
+    parts, noise = (
+        len(mixture.weights),
+        torch.randn(6, mixture.means.shape[1], generator=torch.Generator().manual_seed(2)),
+    )
     chosen = [place % parts for place in range(len(noise))]
-    wanted = [mixture.means[part] + 0.8 * mixture.factors[part] @ dice for part, dice in zip(chosen, noise, strict=True)]
+    wanted = [
+        mixture.means[part] + 0.8 * mixture.factors[part] @ dice for part, dice in zip(chosen, noise, strict=True)
+    ]
     page.goto(url)
     body = """
         const atlas = new Atlas(await bytes(whereOf(given.name).atlas));
@@ -283,7 +293,9 @@ def test_an_upload_of_anything_is_told_in_a_sentence(page, url, tmp_path, conten
     says(page, "no picture that this browser can read")
 
 
-@pytest.mark.parametrize("script", ["delete window.Worker;", "window.Worker = class { constructor() { throw Error('no'); } };"])
+@pytest.mark.parametrize(
+    "script", ["delete window.Worker;", "window.Worker = class { constructor() { throw Error('no'); } };"]
+)
 def test_without_workers_the_first_picture_stays_and_a_sentence_says_why(page, url, script, complaints):
     page.add_init_script(script)
     page.goto(url)
@@ -307,8 +319,7 @@ def test_without_webassembly_too(page, url, complaints):
 def test_where_nothing_may_be_kept_it_works_all_the_same(browser, url):
     context = browser.new_context(service_workers="block")
     page = context.new_page()
-    page.add_init_script("for (const name of ['localStorage', 'sessionStorage', 'caches', 'indexedDB'])"
-                         "Object.defineProperty(window, name, { get() { throw new DOMException('no', 'SecurityError'); } });")  # fmt: skip
+    page.add_init_script(FORBID)
     page.goto(url)
     use_every_tab(page)
     context.close()
@@ -321,4 +332,33 @@ def test_the_folder_is_a_static_space_that_shows_nothing_it_may_not(site):
         assert path.stat().st_size < 10 * 2**20
     needed = json.loads(re.search(r"NEEDED = (\[.*?\]);", (site / "sw.js").read_text()).group(1))
     for name in needed[1:]:
-        assert (site / name).is_file(), name
+        assert (site / name.partition("?")[0]).is_file(), name
+
+
+def test_a_new_version_never_meets_files_of_the_old_one(browser, tmp_path):
+    """A page that is open goes on with its own files; the next visit after it has closed gets the new ones, all of them."""
+    folder = tmp_path / "site"
+    static.write([MODELS[0]], folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Poor, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/some/where/"
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(address)
+        page.wait_for_selector(READY)
+        page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+        page.reload()
+        static.write(MODELS[-1:], folder)
+        page.evaluate("navigator.serviceWorker.getRegistration().then(found => found.update())")
+        page.reload()
+        use_every_tab(page)
+        assert page.locator(EXPLORE).get_attribute("data-model") == MODELS[0]
+        page.close()
+        page = context.new_page()
+        page.goto(address)
+        page.wait_for_function("async () => (await navigator.serviceWorker.getRegistration()).waiting === null")
+        page.goto(address)
+        use_every_tab(page)
+        assert page.locator(EXPLORE).get_attribute("data-model") == MODELS[-1]
+        context.close()
+        server.shutdown()
