@@ -158,7 +158,7 @@ def test_only_what_has_the_traits_is_drawn(tangled):
         tangled.prior("normal", 10, 1, only=["wings"])
 
 
-def test_a_trait_begins_midway_between_those_with_and_those_without_it():
+def test_a_trait_is_read_from_what_has_it():
     """Two groups of points: of those with the attribute, and of those without, nearly all are told by the reading."""
     dice = np.random.default_rng(0)
     has = dice.random(3000) < 0.3

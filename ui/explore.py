@@ -107,7 +107,7 @@ def _plain(knob: Knob, atlas: Atlas) -> dict:
     if knob.kind == "unit":
         return plain | {"unit": int(name)}
     if knob.kind == "named" and name in atlas.traits:
-        plain["half"] = round(atlas.traits[name], 3)  # what has it reads more
+        plain["trait"] = round(atlas.traits[name], 3)  # what has it reads more
     dragged = atlas.dragged(name) if knob.kind == "named" else None
     if dragged:
         other, amount = dragged

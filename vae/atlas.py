@@ -31,6 +31,7 @@ DRAWN_EXAMPLES, DRAWN_TEMPERATURE = 500, 0.7  # where examples are drawn: many, 
 BATCH = 250
 PLAIN = ("kl", "mean", "covariance", "directions", "spreads", "likelihoods")  # saved under their own names
 SHARES = 101
+TRAIT = 0.75  # of a knob's step; at half of it a third of the bearded had no beard to be seen
 TRIES = 10_000  # draws among which those with a trait are looked for
 
 
@@ -114,10 +115,10 @@ class Atlas:
     def traits(self) -> dict[str, float]:
         """The named directions of yes or no that are worth a knob, each with the reading from which on a picture has it:
 
-        midway between the means of those with and without it.
+        TRAIT of the way from the mean of those without it to that of those with it.
         """
         told = [row for row in self.named if row.score >= MIN_SCORE and row.measure != "correlation"]
-        return {row.name: 0.5 - row.share for row in told}
+        return {row.name: TRAIT - row.share for row in told}
 
     def named_means(self, column: str) -> dict[str, Tensor]:
         """The mean latent (D,) of each value of a column of words, all else being as it is on average."""

@@ -198,17 +198,17 @@ def test_samples_of_given_dice_agree_with_the_mixture(page, url):
 
 
 def test_many_samples_lie_where_the_mixture_does_and_traits_hold(page, url):
-    """Mean and covariance of 4,000 throws; one seed, one throw; with a trait every throw reads more than half of it."""
+    """Mean and covariance of 4,000 throws; one seed, one throw; with a trait every throw reads as having it."""
     model = checkpoints.load(MODELS[0])
     page.goto(url)
     body = """
         const { thrown } = await import(url("lp/dice.js")), { whole } = await import(url("lp/latent.js"));
         const atlas = new Atlas(await bytes(whereOf(given).atlas)), view = site.models[0].view;
         const ask = { prior: "mixture", count: 4000, seed: 5, temperature: 1 };
-        const trait = whole(view.knobs, atlas.latent).find(knob => knob.half !== undefined);
+        const trait = whole(view.knobs, atlas.latent).find(knob => knob.trait !== undefined);
         return { zs: thrown(atlas, ask), again: thrown(atlas, { ...ask, count: 2 }), key: trait.key,
                  only: thrown(atlas, { ...ask, count: 20, only: [trait] }),
-                 none: thrown(atlas, { ...ask, only: [{ ...trait, half: 99 }] }) };"""
+                 none: thrown(atlas, { ...ask, only: [{ ...trait, trait: 99 }] }) };"""
     found = evaluate(page, body, MODELS[0])
     z, atlas = torch.tensor(found["zs"]), model.atlas
     many = atlas.mixture.sample(20_000, 1)

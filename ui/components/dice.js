@@ -19,14 +19,14 @@ export function normal(uniform = Math.random) {
   return Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
 }
 
-// Latents from the prior called "mixture" or "normal": those that have all the traits, knobs with the reading `half` that
+// Latents from the prior called "mixture" or "normal": those that have all the traits, knobs with the reading `trait` that
 // what has it exceeds. As Atlas.prior in Python, but for the dice. null where too few of TRIES draws have them all.
 export function thrown(atlas, { prior, count, seed, temperature, only = [] }) {
   const uniform = dice(seed), found = [];
   for (let tries = only.length ? TRIES : count; tries && found.length < count; tries--) {
     const noise = Array.from({ length: atlas.latent }, () => normal(uniform));
     const z = prior === "normal" ? noise.map(value => temperature * value) : atlas.sample(pick(atlas.parts, uniform()), noise, temperature);
-    if (only.every(knob => read(z, knob) > knob.half)) found.push(z);
+    if (only.every(knob => read(z, knob) > knob.trait)) found.push(z);
   }
   return found.length < count ? null : found;
 }

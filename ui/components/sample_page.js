@@ -36,7 +36,7 @@ export class SamplePage {
 
   // Another model: the knobs it can be asked for.
   open(knobs) {
-    const traits = knobs.filter(knob => knob.half !== undefined).slice(0, MOST_TRAITS);
+    const traits = knobs.filter(knob => knob.trait !== undefined).slice(0, MOST_TRAITS);
     this.settings.only = [];
     this.only.replaceChildren(...(traits.length ? [
       chips(this.words.only, this.words.only_note, traits.map(knob => [knob.label, knob.key]), [], keys => {
