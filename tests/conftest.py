@@ -13,5 +13,5 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same ever
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in items:
-            if "gpu" in item.keywords:
+            if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU here"))

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from vae import critic as critics
 from vae import distances, steps
-from vae.critic import Critic, judge, shifted
+from vae.critic import Critic, Jury, judge, shifted
 from vae.errors import BadInput
 from vae.model import VAEConfig
 from vae.recipe import TrainConfig
@@ -112,6 +112,73 @@ def test_the_teachers_lesson_is_followed_and_only_that(critic):
     assert float(distances.lesson(real, real)) == pytest.approx(0, abs=1e-4)
 
 
+@pytest.mark.skipif(not distances.has_network(distances.TEACHER), reason="the teacher is not installed")
+def test_the_jury_hears_maps_in_pairs_and_pulls_every_drawn_picture(critic):
+    torch.manual_seed(0)
+    jury = Jury()
+    real = torch.rand(2, 3, 16, 16, generator=generator())
+    drawn = F.avg_pool2d(torch.cat([real, real[:1].flip(3)]), 5, 1, 2)
+    nothing = dict.fromkeys(PULLS, 0.0)
+
+    def asked(of: torch.Tensor) -> critics.Judged:
+        return judge(critic, real, of, SHIFT, **nothing, jury=jury, jury_share=2.0, teacher_side=32)
+
+    def scores() -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """By hand: maps of pictures brought to 32 pixels, divided by the real ones' size."""
+        seen_drawn, seen_real = shifted([drawn, real], SHIFT)
+        maps = [
+            distances.taught(F.interpolate(x, size=(32, 32), mode="bilinear"), is_whole=True)
+            for x in (seen_real, seen_drawn)
+        ]
+        assert tuple(m.shape[1] for m in maps[0]) == distances.TAUGHT
+        sizes = [m.square().mean().sqrt() for m in maps[0]]
+        return tuple(jury([m / size for m, size in zip(part, sizes, strict=True)]) for part in maps)
+
+    learning = list(jury.parameters())
+    adam = torch.optim.Adam(learning, 3e-3)
+    for _ in range(12):  # a jury that knows nothing is not listened to
+        for parameter, gradient in zip(learning, asked(drawn).critic_gradients[-len(learning) :], strict=True):
+            parameter.grad = gradient
+        adam.step()
+    judged = asked(drawn)
+    on_real, on_drawn = scores()
+    pairs = (0, 1, 0)
+    apart = [
+        torch.stack([one[i] - other[row] for row, i in enumerate(pairs)])
+        for one, other in zip(on_real, on_drawn, strict=True)
+    ]
+    loss = torch.stack([F.softplus(-part).mean() for part in apart]).mean()
+    trust = 1 - loss.item() / math.log(2)
+    assert 0 < trust < 1
+    assert float(judged.pull.square().mean().sqrt()) == pytest.approx(2 * trust / drawn[0].numel(), rel=1e-3)
+    assert (judged.pull.flatten(1).norm(dim=1) > 0).all()  # the one without an original as well
+    parameters = [*critic.parameters(), *jury.parameters()]
+    assert [g.shape for g in judged.critic_gradients] == [p.shape for p in parameters]
+    before = torch.stack([F.softplus(part).mean() for part in apart]).mean()
+    drawn = drawn - 0.01 * drawn[0].numel() * judged.pull
+    after = torch.stack(
+        [
+            F.softplus(torch.stack([one[i] - other[row] for row, i in enumerate(pairs)])).mean()
+            for one, other in zip(*scores(), strict=True)
+        ]
+    ).mean()
+    assert after < before  # a step down the pull is a step towards "real"
+
+
+def test_the_jurys_penalty_is_its_slope_at_real_maps():
+    torch.manual_seed(0)
+    jury = Jury()
+    mine, theirs = ([torch.rand(2, c, 4, 4, generator=generator(i)) for c in distances.TAUGHT] for i in (1, 2))
+    slope = critics._heard(jury, mine, theirs)[2]
+    expected = []
+    for head, seen in zip(jury.heads, theirs, strict=True):
+        seen = (seen / seen.square().mean().sqrt()).requires_grad_(True)
+        (gradient,) = torch.autograd.grad(head(seen).sum(), seen)
+        expected.append(gradient.square().sum() / 2 / (2 * 4 * 4))
+    torch.testing.assert_close(slope, torch.stack(expected).mean())
+    assert all(g is not None for g in torch.autograd.grad(slope, [head[-1].weight for head in jury.heads]))
+
+
 def test_sets_are_shifted_alike_and_let_gradients_through():
     x = torch.rand(5, 3, 16, 16, generator=generator()).requires_grad_(True)
     first, second = shifted([x, x[:3]], SHIFT)
@@ -190,6 +257,34 @@ def test_a_stop_while_sharpening_costs_nothing(tmp_path):
         assert torch.equal(tensor, rest.critic.state_dict()[name]), name
 
 
+def test_made_up_pictures_come_from_the_mixture_that_samples_come_from():
+    config = dataclasses.replace(CONFIG, made_up="mixture")
+    rows = torch.from_numpy(stripes(400))
+    run = steps.Run(config, torch.device("cpu"))
+    prior = steps.prior_of(run, config, rows)
+    with torch.no_grad():
+        mean = run.model.encode(steps.to_tensor(rows, rows.device)).mean
+    assert float((prior.weights @ prior.means - mean.mean(dim=0)).norm()) < 0.3 * float(mean.std() + 1)
+    first, again, other = (steps.inputs_of(config, step, 16, 1e-3, 1.0, prior)["dreams"] for step in (7, 7, 8))
+    assert first.shape == (8, 4) and torch.equal(first, again) and not torch.equal(first, other)
+    assert "dreams" not in steps.inputs_of(config, 7, 16, 1e-3, 1.0)
+    without = steps.inputs_of(config, 7, 16, 1e-3, 1.0)
+    for name, tensor in without.items():  # all other chance is what it would have been
+        assert torch.equal(tensor, steps.inputs_of(config, 7, 16, 1e-3, 1.0, prior)[name])
+
+
+@pytest.mark.skipif(not distances.has_network(distances.TEACHER), reason="the teacher is not installed")
+def test_a_stop_beside_jury_and_mixture_costs_nothing(tmp_path):
+    config, pictures = dataclasses.replace(CONFIG, steps=20, sharpen=0.15, made_up="mixture", pull_jury=1.0), stripes()
+    *_, whole = train(config, pictures, device="cpu")
+    calls = iter(range(100))
+    *_, part = train(config, pictures, device="cpu", run_file=tmp_path / "run", stop=lambda: next(calls) > 17)
+    assert part.step == 18
+    *_, rest = train(config, pictures, device="cpu", run_file=tmp_path / "run", resume=True)
+    for name, tensor in weights(whole).items():
+        assert torch.equal(tensor, rest.model.state_dict()[name]), name
+
+
 def test_a_critic_that_breaks_takes_the_run_a_step_back(monkeypatch):
     real, calls = steps.judge, []
 
@@ -238,6 +333,8 @@ def test_a_recorded_step_does_what_the_step_does_with_other_inputs(penalty):
     [
         ({"sharpen": 1.0}, "sharpen"),
         ({"sharpen_rate": float("nan")}, "sharpen_rate"),
+        ({"made_up": "dreams"}, "made_up"),
+        ({"pull_jury": -1.0}, "pull_jury"),
         ({"pull_pixel": -1.0}, "pull_pixel"),
         ({"critic_widths": ()}, "critic_widths"),
         ({"critic_widths": (0,)}, "critic_widths"),

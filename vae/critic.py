@@ -20,6 +20,8 @@ from vae import distances
 
 SHIFT = 4  # pixels that pictures are rolled by before the critic looks, at most
 SLOPE = 0.2
+JURY_WIDTH = 64
+JURY_PENALTY = 0.5  # on the slope of the jury's scores at the teacher's maps of real pictures
 
 
 class Critic(nn.Module):
@@ -46,6 +48,30 @@ class Critic(nn.Module):
         return self.verdict(x).squeeze(1), features
 
 
+class Jury(nn.Module):
+    """The teacher's maps (N, C, H, W) of pictures -> scores (N, H, W) for each map, higher for real.
+
+    A critic that learns to see from ten thousand pictures sees little; small heads on a network that has seen a million see
+    more, and sooner (Sauer et al. 2021, "Projected GANs").
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.heads = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(channels, JURY_WIDTH, 1),
+                nn.LeakyReLU(SLOPE),
+                nn.Conv2d(JURY_WIDTH, JURY_WIDTH, 3, padding=1),
+                nn.LeakyReLU(SLOPE),
+                nn.Conv2d(JURY_WIDTH, 1, 1),
+            )
+            for channels in distances.TAUGHT
+        )
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        return [head(seen).squeeze(1) for head, seen in zip(self.heads, maps, strict=True)]
+
+
 def save(critic: Critic, path: Path) -> None:
     """Writes the weights in half precision."""
     state = {name: tensor.detach().half().contiguous().cpu() for name, tensor in critic.state_dict().items()}
@@ -69,7 +95,7 @@ class Judged:
     """What one look at a batch gave: losses (scalars), and the pull on the drawn pictures (N, C, H, W)."""
 
     critic_loss: Tensor
-    critic_gradients: tuple[Tensor, ...]  # of the critic's parameters, in their order
+    critic_gradients: tuple[Tensor, ...]  # of the critic's parameters and then the jury's, in their order
     adversarial: Tensor
     feature: Tensor
     pull: Tensor  # a gradient for the drawn pictures, to be descended
@@ -86,6 +112,9 @@ def judge(
     adversarial: float,
     perceptual: float = 0.0,
     penalty: float = 0.0,
+    jury: Jury | None = None,
+    jury_share: float = 0.0,
+    teacher_side: int = 0,
 ) -> Judged:
     """real (R, C, H, W) and drawn (N, C, H, W), R <= N <= 2 R, whose first R rows are reconstructions of real.
 
@@ -94,7 +123,8 @@ def judge(
     adversarial and perceptual are their shares, each scaled to the same root mean square first: otherwise their units would
     decide, and they change while the critic learns. What comes from the critic counts by how well it tells the two apart, from
     nothing at chance (a loss of log 2) to all at a loss of 0: else it would teach its noise. Rows beyond R have no original:
-    only the verdict pulls. shift: as in shifted. penalty: the weight of R1, half of the squared slope of a picture's mean score,
+    only the verdict pulls, and the jury's, whose share is jury_share; it hears pictures at teacher_side, as the lesson then
+    does. shift: as in shifted. penalty: the weight of R1, half of the squared slope of a picture's mean score,
     pixels in [0, 1].
     """
     rows, count = len(real), len(drawn)
@@ -114,19 +144,50 @@ def judge(
         (trust * feature, torch.autograd.grad(feature_loss, drawn, retain_graph=True)[0], rows),
         (pixel, torch.cat([drawn[:rows].detach() - real, torch.zeros_like(drawn[rows:])]), rows),
     ]
+    total, parameters = critic_loss, list(critic.parameters())
+    if perceptual or jury is not None:
+        heard = slice(None) if jury is not None else slice(rows)
+        mine = distances.taught(seen_drawn[heard], teacher_side, jury is not None)
+        with torch.no_grad():
+            theirs = distances.taught(seen_real, teacher_side, jury is not None)
     if perceptual:
-        (gradient,) = torch.autograd.grad(distances.lesson(seen_drawn[:rows], seen_real), drawn)
-        pulls.append((perceptual, gradient, rows))
+        known = len(distances.STAGES[distances.TEACHER]) + 1
+        loss = distances.unlike([seen[:rows] for seen in mine[:known]], theirs[:known])
+        pulls.append((perceptual, torch.autograd.grad(loss, drawn, retain_graph=jury is not None)[0], rows))
+    if jury is not None:
+        jury_loss, against, slope = _heard(jury, mine, theirs)
+        trust = (1 - jury_loss.detach() / math.log(2)).clamp(0, 1)
+        pulls.append((trust * jury_share, torch.autograd.grad(against, drawn, retain_graph=True)[0], count))
+        total, parameters = total + jury_loss + JURY_PENALTY * slope, parameters + list(jury.parameters())
     pull = torch.zeros_like(drawn)
     for share, gradient, concerned in pulls:
         pull += share * gradient / gradient[:concerned].square().mean().sqrt().clamp_min(1e-12)
-    total = critic_loss
     if penalty:
         total = total + penalty * _slope(critic, seen_real)
-    gradients = torch.autograd.grad(total, list(critic.parameters()))
+    gradients = torch.autograd.grad(total, parameters)
     return Judged(
         critic_loss.detach(), gradients, verdict_loss.detach(), feature_loss.detach(), pull / drawn[0].numel()
     )
+
+
+def _heard(jury: Jury, mine: list[Tensor], theirs: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """The teacher's maps of drawn pictures and of real ones -> the jury's loss, the decoder's, and the penalty.
+
+    Compared in pairs as in judge, each map having the same say. The penalty is half of the squared slope of the scores with
+    respect to the maps of real pictures, for each place.
+    """
+    sizes = [seen.square().mean().sqrt().clamp_min(1e-6) for seen in theirs]
+    theirs = [(seen / size).requires_grad_(True) for seen, size in zip(theirs, sizes, strict=True)]
+    on_real = jury(theirs)
+    on_drawn = jury([seen / size for seen, size in zip(mine, sizes, strict=True)])
+    margins = [
+        torch.cat([real, real[: len(drawn) - len(real)]]) - drawn for real, drawn in zip(on_real, on_drawn, strict=True)
+    ]
+    loss = torch.stack([F.softplus(-margin).mean() for margin in margins]).mean()
+    against = torch.stack([F.softplus(margin).mean() for margin in margins]).mean()
+    slopes = torch.autograd.grad([score.sum() for score in on_real], theirs, create_graph=True)
+    slope = 0.5 * torch.stack([part.square().sum(dim=1).mean() for part in slopes]).mean()
+    return loss, against, slope
 
 
 def _slope(critic: Critic, real: Tensor) -> Tensor:

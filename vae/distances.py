@@ -26,6 +26,7 @@ PACKAGES = {
 }
 SIDE = 128  # pixels, that the network sees; it was trained at 224, and sees enough of a small picture at this
 STAGES = {NETWORK: (2, 4, 10, 15), TEACHER: (0, 3, 6, 14)}  # blocks whose maps are used, the finest first
+TAUGHT = (32, 16, 24, 40, 112, 320)  # channels of the teacher's maps: the stem's, those of STAGES, the last block's
 BATCH = 100
 NEAREST_SIDE = 32
 
@@ -65,17 +66,29 @@ def _stages(pictures: np.ndarray, device: torch.device | str) -> list[Tensor]:
     return [*(blocks[i] for i in STAGES[NETWORK]), net._swish(net._bn1(net._conv_head(blocks[-1])))]
 
 
-def lesson(drawn: Tensor, real: Tensor) -> Tensor:
-    """Pictures (N, C, S, S) in [0, 1], pair by pair -> how unlike the teacher finds them: a loss for drawn.
+def taught(pictures: Tensor, side: int = 0, is_whole: bool = False) -> list[Tensor]:
+    """Pictures (N, C, S, S) in [0, 1] -> the teacher's maps of them, TAUGHT channels each, the finest first.
 
-    One minus the cosine of the feature vectors, averaged over places and pairs, summed over the stem's map and STAGES.
+    side: pixels that pictures are brought to first, 0 for their own. Without is_whole the last map is left out.
     """
-    count = max(STAGES[TEACHER]) + 2
-    wanted = [0, *(i + 1 for i in STAGES[TEACHER])]
-    mine = list(itertools.islice(_maps(drawn, TEACHER), count))
+    if side:
+        pictures = F.interpolate(pictures, size=(side, side), mode="bilinear", antialias=side < pictures.shape[-1])
+    maps = list(itertools.islice(_maps(pictures, TEACHER), None if is_whole else max(STAGES[TEACHER]) + 2))
+    return [maps[0], *(maps[i + 1] for i in STAGES[TEACHER]), *(maps[-1:] if is_whole else ())]
+
+
+def unlike(mine: list[Tensor], theirs: list[Tensor]) -> Tensor:
+    """Maps of taught, pair by pair -> one minus the cosine of the feature vectors, averaged over places and pairs, summed."""
+    pairs = zip(mine, theirs, strict=True)
+    return torch.stack([1 - F.cosine_similarity(one, other, dim=1).mean() for one, other in pairs]).sum()
+
+
+def lesson(drawn: Tensor, real: Tensor) -> Tensor:
+    """Pictures (N, C, S, S) in [0, 1], pair by pair -> how unlike the teacher finds them: a loss for drawn."""
+    mine = taught(drawn)
     with torch.no_grad():
-        theirs = list(itertools.islice(_maps(real, TEACHER), count))
-    return torch.stack([1 - F.cosine_similarity(mine[i], theirs[i], dim=1).mean() for i in wanted]).sum()
+        theirs = taught(real)
+    return unlike(mine, theirs)
 
 
 @torch.inference_mode()

@@ -9,6 +9,7 @@ from vae.errors import BadInput
 from vae.framing import FRAMINGS
 from vae.model import VAEConfig
 
+MADE_UP = ("blends", "mixture")
 CARD_FIELDS = ("title", "license", "about", "credit", "failures")
 
 
@@ -22,7 +23,9 @@ class TrainConfig:
     distances.lesson costs while the VAE learns. ema: decay of the averaged weights, which are what ships.
     flip: mirror half of the pictures. sharpen: the share of the run, at its end, in which a critic teaches the decoder, at
     sharpen_rate; critic_widths: the critic's channels; pull_*: the shares of the forces on a drawn pixel (critic.judge). What is
-    perceptual needs the packages of distances.TEACHER.
+    perceptual, or asks a jury, needs the packages of distances.TEACHER. teacher_side: pixels that pictures are brought to
+    before critic and decoder are taught by it, 0 for their own. made_up: where the pictures without an original come from,
+    "blends" of the batch's latents or the "mixture" that samples will come from.
     show_data: whether the set's pictures may be shown, as examples and on the card. start: the name of the held-out picture
     that a visitor starts from, else the most typical. categories: columns of 0 and 1 that are the values of one, such as
     hair = ["black_hair", "fair_hair"]. card: words for the model card: title, license, about, credit, failures.
@@ -51,6 +54,9 @@ class TrainConfig:
     pull_feature: float = 0.2
     pull_adversarial: float = 0.2
     pull_perceptual: float = 0.0
+    pull_jury: float = 0.0
+    teacher_side: int = 0
+    made_up: str = "blends"
     show_data: bool = True
     start: str = ""
     seed: int = 0
@@ -64,7 +70,7 @@ class TrainConfig:
             "warmup": (0, 1), "weight_decay": (0, 10), "clip": (1e-6, 1e9), "beta": (0, 1000), "kl_warmup": (0, 1),
             "free_bits": (0, 100), "ema": (0, 0.999999), "seed": (0, 2**31), "sharpen": (0, 0.95),
             "sharpen_rate": (1e-7, 10), "pull_pixel": (0, 100), "pull_feature": (0, 100), "pull_adversarial": (0, 100),
-            "pull_perceptual": (0, 100), "perceptual": (0, 100),
+            "pull_perceptual": (0, 100), "pull_jury": (0, 100), "teacher_side": (0, 1024), "perceptual": (0, 100),
         }  # fmt: skip
         for name, (low, high) in limits.items():
             value, kind = getattr(self, name), TrainConfig.__dataclass_fields__[name].type
@@ -83,6 +89,8 @@ class TrainConfig:
             raise BadInput(f"data is {self.data!r}; it must be the name of a set.")
         if self.framing not in FRAMINGS:
             raise BadInput(f"framing is {self.framing!r}; it must be one of {', '.join(FRAMINGS)}.")
+        if self.made_up not in MADE_UP:
+            raise BadInput(f"made_up is {self.made_up!r}; it must be one of {', '.join(MADE_UP)}.")
         if not isinstance(self.start, str):
             raise BadInput(f"start is {self.start!r}; it must be the name of a held-out picture.")
         for name in ("flip", "show_data"):

@@ -19,14 +19,16 @@ from torch import Tensor
 
 from vae import device as devices
 from vae import distances, images
-from vae.critic import SHIFT, Critic, judge
+from vae.critic import SHIFT, Critic, Jury, judge
 from vae.errors import BadInput
 from vae.losses import negative_elbo
 from vae.model import VAE, to_tensor
+from vae.priors import Mixture, fit_mixture
 from vae.recipe import TrainConfig
 
 PENALTY = 0.02  # on the critic's slope, every PENALTY_STEPS steps as many times as strong (Karras et al. 2020, "lazy")
 PENALTY_STEPS = 8
+PRIOR_BATCH = 500
 CRITIC_HASTE = 2.0  # times the decoder's rate (Heusel et al. 2017, "two time-scale update rule")
 
 
@@ -38,13 +40,17 @@ class Run:
             torch.manual_seed(config.seed)
             model = VAE(config.model)
             critic = Critic(config.model.channels, config.critic_widths) if config.sharpen else None
+            jury = Jury() if config.sharpen and config.pull_jury else None
         self.model = model.to(device).to(memory_format=torch.channels_last).train()
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.parameters: list[Tensor] = list(self.model.parameters())
         self.averaged: list[Tensor] = list(self.average.parameters())
         self.optimizer = _adam(self.parameters, config.rate, (0.9, 0.99), config.weight_decay)
         self.critic = None if critic is None else critic.to(device).to(memory_format=torch.channels_last).train()
-        self.critic_parameters: list[Tensor] = [] if critic is None else list(critic.parameters())
+        self.jury = None if jury is None else jury.to(device).to(memory_format=torch.channels_last).train()
+        self.critic_parameters: list[Tensor] = [
+            parameter for part in (self.critic, self.jury) if part is not None for parameter in part.parameters()
+        ]
         # Little momentum: the decoder it judges is another one with every step.
         self.critic_optimizer = (
             None if critic is None else _adam(self.critic_parameters, config.sharpen_rate, (0.5, 0.99), 0.0)
@@ -62,6 +68,8 @@ class Run:
             tensors |= {f"adam.{i}.{name}": t for name, t in self.optimizer.state[parameter].items()}
         if self.critic is not None and self.critic_optimizer is not None:
             tensors |= {f"critic.{name}": t for name, t in self.critic.state_dict().items()}
+            if self.jury is not None:
+                tensors |= {f"jury.{name}": t for name, t in self.jury.state_dict().items()}
             for i, parameter in enumerate(self.critic_parameters):
                 tensors |= {f"critic_adam.{i}.{name}": t for name, t in self.critic_optimizer.state[parameter].items()}
         return tensors
@@ -157,11 +165,24 @@ class Recorded:
         return self.result  # overwritten by the next call
 
 
-def inputs_of(config: TrainConfig, step: int, batch: int, rate: float, beta: float) -> dict[str, Tensor]:
+def prior_of(run: Run, config: TrainConfig, rows: Tensor) -> Mixture:
+    """The mixture that samples will come from, from pictures (N, H, W, C) uint8: sharpening leaves the encoder as it is."""
+    drawn, generator = [], noise_of(config.seed, 0)
+    with torch.inference_mode():
+        for part in rows.split(PRIOR_BATCH):
+            posterior = run.model.encode(to_tensor(part, part.device))
+            noise = torch.randn(posterior.mean.shape, generator=generator).to(part.device)
+            drawn.append(posterior.at(noise).cpu())
+    return fit_mixture(torch.cat(drawn), config.seed)
+
+
+def inputs_of(
+    config: TrainConfig, step: int, batch: int, rate: float, beta: float, prior: Mixture | None = None
+) -> dict[str, Tensor]:
     """What changes from step to step beside the pictures, chance included, as CPU tensors.
 
     mirrored (B,), noise (B, D), the scalars rate, beta and decay; for sharpen angle (Q, 1), blend (2 Q, B) and shift (2,),
-    where Q is a quarter of B, or 0 for a recipe without a critic.
+    where Q is a quarter of B, or 0 for a recipe without a critic; with a prior also dreams (2 Q, D).
     """
     generator, quarter = noise_of(config.seed, step), batch // 4 if config.sharpen else 0
     decay = min(config.ema, (1 + step) / (10 + step))  # young averages follow closely
@@ -171,6 +192,7 @@ def inputs_of(config: TrainConfig, step: int, batch: int, rate: float, beta: flo
         "angle": torch.rand(quarter, 1, generator=generator) * math.pi / 2,
         "blend": F.normalize(torch.randn(2 * quarter, batch, generator=generator)),
         "shift": torch.randint(-SHIFT, SHIFT + 1, (2,), generator=generator),
+        **({} if prior is None else {"dreams": prior.sample(2 * quarter, generator.initial_seed())}),
         **{name: torch.tensor(value) for name, value in {"rate": rate, "beta": beta, "decay": decay}.items()},
     }
 
@@ -202,8 +224,9 @@ def sharpen(run: Run, config: TrainConfig, dtype: torch.dtype, penalty: float, i
     """One update of the decoder and one of the critic; returns what learn does, with the critic's loss in place of 0.
 
     Beside the reconstructions the critic sees three quarters as many pictures (of batches of 4 and more) that no original
-    stands behind: one quarter from latents between two, turned around 0 so that the variance stays, two from blends of the
-    whole batch with its mean and covariance. What is morphed and sampled later must look real as well. penalty: as in judge.
+    stands behind: one quarter from latents between two, turned around 0 so that the variance stays, two from the prior or
+    from blends of the whole batch with its mean and covariance. What is morphed and sampled later must look real as well.
+    penalty: as in judge.
     """
     assert run.critic is not None and run.critic_optimizer is not None
     x = _batch(config, inputs)
@@ -213,12 +236,13 @@ def sharpen(run: Run, config: TrainConfig, dtype: torch.dtype, penalty: float, i
             z = posterior.at(inputs["noise"])
             angle, quarter, center = inputs["angle"], len(inputs["angle"]), z.mean(dim=0)
             between = torch.cos(angle) * z[:quarter] + torch.sin(angle) * z[quarter : 2 * quarter]
-            blends = center + inputs["blend"] @ (z - center)
-        logits = run.model.decode_logits(torch.cat([z, between, blends])).float()
+            dreams = inputs["dreams"] if "dreams" in inputs else center + inputs["blend"] @ (z - center)
+        logits = run.model.decode_logits(torch.cat([z, between, dreams])).float()
         made = torch.sigmoid(logits)
         judged = judge(
             run.critic, x, made, inputs["shift"], pixel=config.pull_pixel, feature=config.pull_feature,
             adversarial=config.pull_adversarial, perceptual=config.pull_perceptual, penalty=penalty,
+            jury=run.jury, jury_share=config.pull_jury, teacher_side=config.teacher_side,
         )  # fmt: skip
     run.optimizer.zero_grad(set_to_none=True)
     made.backward(judged.pull / len(made))

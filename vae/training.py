@@ -82,7 +82,7 @@ def train(
     count = len(pictures)
     if count < 2:
         raise BadInput(f"There are {count} pictures to learn from; give at least two.")
-    is_taught = config.perceptual or (config.sharpen and config.pull_perceptual)
+    is_taught = config.perceptual or (config.sharpen and (config.pull_perceptual or config.pull_jury))
     if is_taught and not distances.has_network(distances.TEACHER):
         packages = " and ".join(distances.PACKAGES[distances.TEACHER])
         raise BadInput(f"A perceptual term needs the packages {packages}; install them, or set it to 0.")
@@ -108,6 +108,7 @@ def train(
     means = [0.0, *(run.history[-1][1:] if run.history else (0.0, 0.0)), 0.0, 0.0] + [0.0] * config.model.latent
     order_of, order = -1, torch.empty(0)
     recorded: dict[tuple, steps.Recorded] = {}
+    prior = None
     note = ""
     while True:
         run.seconds = time.perf_counter() - started
@@ -129,9 +130,11 @@ def train(
                 rate = config.sharpen_rate * _schedule((fraction - 1 + config.sharpen) / config.sharpen, config.warmup)
                 penalty = 0.0 if run.step % steps.PENALTY_STEPS else steps.PENALTY_STEPS * steps.PENALTY
                 update = functools.partial(steps.sharpen, run, config, dtype, penalty)
+                if config.made_up == "mixture" and prior is None:
+                    prior = steps.prior_of(run, config, held)
             else:
                 rate = config.rate * _schedule(learnt, config.warmup)
-            inputs = steps.inputs_of(config, run.step, batch, rate * run.rate_scale, beta)
+            inputs = steps.inputs_of(config, run.step, batch, rate * run.rate_scale, beta, prior)
             is_gpu = target.type == "cuda"
             inputs = {name: tensor.to(target, non_blocking=is_gpu) for name, tensor in inputs.items()}
             inputs["rows"] = held[rows]
