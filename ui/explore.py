@@ -28,6 +28,7 @@ from vae.framing import square
 EXAMPLES = 8
 EXAMPLE_SIDE = 64  # pixels, at most: they are shown small, and all of them come with the page
 LABELS = section("knobs")  # for knobs whose name in the data is not what people would say
+TRAITS = section("traits")  # where what a picture can have is called otherwise than the knob
 FIRST = (
     "smile", "glasses", "turn", "beard", "hat", "long_hair", "hair_lightness", "skin_lightness", "roll", "hair=blond",
     "young", "hair=gray", "background_light", "blue_sky", "kind=sea", "kind=forest", "kind=street", "kind=mountain",
@@ -107,7 +108,7 @@ def _plain(knob: Knob, atlas: Atlas) -> dict:
     if knob.kind == "unit":
         return plain | {"unit": int(name)}
     if knob.kind == "named" and name in atlas.traits:
-        plain["trait"] = round(atlas.traits[name], 3)  # what has it reads more
+        plain["trait"] = {"label": _trait(knob), "reading": round(atlas.traits[name], 3)}  # what has it reads more
     dragged = atlas.dragged(name) if knob.kind == "named" else None
     if dragged:
         other, amount = dragged
@@ -118,8 +119,12 @@ def _plain(knob: Knob, atlas: Atlas) -> dict:
 
 def traits(atlas: Atlas) -> list[tuple[str, str]]:
     """(label, name) of what a picture can have or not, the best known first."""
-    named = [(knob.label, knob.key) for knob in _in_order(atlas.knobs()) if knob.kind == "named"]
-    return [(_label(key, label), name) for label, key in named if (name := key.partition(":")[2]) in atlas.traits]
+    named = [(_trait(knob), knob.key.partition(":")[2]) for knob in _in_order(atlas.knobs()) if knob.kind == "named"]
+    return [(label, name) for label, name in named if name in atlas.traits]
+
+
+def _trait(knob: Knob) -> str:
+    return TRAITS.get(knob.key, _label(knob.key, knob.label))
 
 
 def _label(key: str, otherwise: str) -> str:

@@ -10,6 +10,7 @@ import html
 import json
 import re
 import tempfile
+import urllib.parse
 from pathlib import Path
 
 from jinja2 import Environment  # as Gradio does
@@ -17,15 +18,18 @@ from markupsafe import Markup
 
 from ui import explore, morph, sample
 from ui.explore import BOARD
-from ui.theme import COMPONENTS, RUNTIME, variables
+from ui.theme import COMPONENTS, RUNTIME, reachable, variables
 from ui.words import say, section
 from vae import checkpoints, export, faces, images
 from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
 
 TEMPLATE = Path(__file__).with_name("site.html")
+ROOT = Path(__file__).parents[1]
+MODULES = reachable("site.js")
 TABS = ("explore", "sample", "morph", "train")
-MARK = "sw.js"  # what an older page in the folder is told by
+MARK = "lp/site.js"  # what an older page in the folder is told by
+OFFLINE = "sw.js"
 # What onnxruntime-web's files are called on a page: some servers know .mjs by no type, and modules need theirs.
 LIBRARIES = {
     "library": ("ort.wasm.min.mjs", "ort.js"),
@@ -69,56 +73,54 @@ def write(sources: list[str], out: Path, single_file: bool = False) -> list[Path
 
 def one_file(model: Checkpoint) -> bytes:
     """A page for one model in one HTML file, which asks nobody for anything: it opens from a disk."""
-    files = {name: content for name, content in _shared([model]).items() if name != MARK}
-    files |= _model(model)
-    files["lp/model_worker.js"] = _worker()
-    inline = {name: _data_url(name, content) for name, content in files.items()}
-    return _page([model], inline, is_single=True).encode()
+    folder, own = _model(model)
+    files = _shared([model]) | own | {"lp/model_worker.js": _worker()}
+    return _page([model], [folder], {name: _data_url(name, files[name]) for name in files}, is_single=True).encode()
 
 
 def _files(models: list[Checkpoint]) -> dict[str, bytes]:
     """Every file of a site, by its path."""
-    shared = _shared(models)
-    own = {model.name: _model(model) for model in models}
-    files = shared | {name: content for part in own.values() for name, content in part.items()}
-    for model in models[1:]:
-        files[f"models/{model.name}/view.json"] = json.dumps(_view(model)).encode()
-    addresses = {name: _address(name, content) for name, content in files.items()}
-    files["index.html"] = _page(models, addresses, is_single=False).encode()
-    files["README.md"] = _readme(models).encode()
-    digest = hashlib.sha256(b"".join(files[name] for name in sorted(files))).hexdigest()[:16]
-    needed = ["./", "index.html", *(addresses[name] for name in (*shared, *own[models[0].name]))]
+    shared, made = _shared(models), [_model(model) for model in models]
+    folders = [folder for folder, _ in made]
+    files = shared | {name: content for _, own in made for name, content in own.items()}
+    addresses = {name: urllib.parse.quote(name) for name in files}
+    needed = ["./", "index.html", *(addresses[name] for name in (*shared, *made[0][1]))]
+    files["index.html"] = _page(models, folders, addresses, is_single=False).encode()
+    files["README.md"] = _readme(models, folders).encode()
+    files["lp/LICENSES.txt"] = _licences(models).encode()
+    files |= {f"{folder}/README.md": model.card.encode() for model, folder in zip(models, folders, strict=True)}
+    version = hashlib.sha256(b"".join(files[name] for name in sorted(files))).hexdigest()[:16]
     worker = (COMPONENTS / "offline.js").read_text(encoding="utf-8")
-    files[MARK] = f"const VERSION = {json.dumps(digest)}, NEEDED = {json.dumps(needed)};\n{worker}".encode()
+    files[OFFLINE] = f"const VERSION = {json.dumps(version)}, NEEDED = {json.dumps(needed)};\n{worker}".encode()
     return files
-
-
-def _address(name: str, content: bytes) -> str:
-    """A model's files change together: an address that changes with them keeps a browser from mixing old and new ones."""
-    return f"{name}?{hashlib.sha256(content).hexdigest()[:12]}" if name.startswith("models/") else name
 
 
 def _shared(models: list[Checkpoint]) -> dict[str, bytes]:
     """What all models need: the modules, onnxruntime-web, the font and, for portraits, the face finder."""
-    files = {f"lp/{path.name}": path.read_bytes() for path in sorted(COMPONENTS.glob("*.js")) if _is_needed(path)}
+    files = {f"lp/{name}": (COMPONENTS / name).read_bytes() for name in (*MODULES, "model_worker.js")}
     files |= {f"lp/{called}": (RUNTIME / name).read_bytes() for name, called in LIBRARIES.values()}
     files["lp/lexend.woff2"] = (COMPONENTS / "lexend.woff2").read_bytes()
-    files["lp/LICENSES.txt"] = b"\n\n".join(
-        path.read_bytes()
-        for path in (RUNTIME / "LICENSE.txt", RUNTIME / "gifenc-LICENSE.txt", COMPONENTS / "lexend-OFL.txt")
-    )
-    if any(model.recipe["framing"] == "portrait" for model in models):
+    if _has_portraits(models):
         files["lp/blazeface.onnx"] = faces.FINDER.read_bytes()
     return files
 
 
-def _is_needed(path: Path) -> bool:
-    """Modules, and the worker; not what only Gradio's page runs."""
-    return "export " in path.read_text(encoding="utf-8") or path.name in ("site.js", "model_worker.js")
+def _has_portraits(models: list[Checkpoint]) -> bool:
+    return any(model.recipe["framing"] == "portrait" for model in models)
 
 
-def _model(model: Checkpoint) -> dict[str, bytes]:
-    """The model's graphs, its atlas, and its weights in two parts: what draws, and the rest, fetched to read pictures."""
+def _licences(models: list[Checkpoint]) -> str:
+    """Of all that is on the page and not of the models, whose cards tell theirs."""
+    paths = [ROOT / "LICENSE", RUNTIME / "LICENSE.txt", RUNTIME / "gifenc-LICENSE.txt", COMPONENTS / "lexend-OFL.txt"]
+    paths += [faces.FINDER.with_name("blazeface-LICENSE.txt")] * _has_portraits(models)
+    return "\n\n".join(f"{path.name}\n\n{path.read_text(encoding='utf-8')}" for path in paths)
+
+
+def _model(model: Checkpoint) -> tuple[str, dict[str, bytes]]:
+    """A folder, and what is in it: the model's view and graphs, its atlas, and its weights in two parts, what draws and the rest.
+
+    They change together, so the folder's name changes with them: no browser can mix old files and new ones.
+    """
     weights = (model.folder / export.WEIGHTS).read_bytes()
     end = export.decoder_end(model.folder / export.WEIGHTS)
     with tempfile.TemporaryDirectory() as made:
@@ -126,16 +128,17 @@ def _model(model: Checkpoint) -> dict[str, bytes]:
         if not all((folder / name).is_file() for name in export.GRAPHS):
             folder = Path(made)
             export.export(model, folder)
-        graphs = {name: (folder / name).read_bytes() for name in export.GRAPHS}
+        files = {name: (folder / name).read_bytes() for name in export.GRAPHS}
     packed = {
         "atlas.bin": (model.folder / "atlas.safetensors").read_bytes(),
         "draws.bin": weights[:end],
         "reads.bin": weights[end:],
     }
-    files = graphs | {name: gzip.compress(content, 9, mtime=0) for name, content in packed.items()}
-    if model.card:
-        files["README.md"] = model.card.encode()
-    return {f"models/{model.name}/{name}": content for name, content in files.items()}
+    files |= {name: gzip.compress(content, 9, mtime=0) for name, content in packed.items()}
+    files["view.json"] = json.dumps(_view(model)).encode()
+    digest = hashlib.sha256(b"".join(files[name] for name in sorted(files))).hexdigest()[:12]
+    folder = f"models/{model.name}-{digest}"
+    return folder, {f"{folder}/{name}": content for name, content in files.items()}
 
 
 def _view(model: Checkpoint) -> dict:
@@ -143,26 +146,26 @@ def _view(model: Checkpoint) -> dict:
     return explore.view_of(model, model.name) | {"can_refine": False}
 
 
-def _page(models: list[Checkpoint], addresses: dict[str, str], is_single: bool) -> str:
-    """index.html; addresses: where the page finds each file."""
-    views = [_view(models[0]), *(addresses[f"models/{model.name}/view.json"] for model in models[1:])]
+def _page(models: list[Checkpoint], folders: list[str], addresses: dict[str, str], is_single: bool) -> str:
+    """index.html; folders: the models' own, addresses: where the page finds each file."""
+    first = _view(models[0])  # travels with the page, so that there is a picture at once
     words = {name: section(name) for name in ("page", "explore", "sample", "morph", "static")}
     words["explore"]["promise"] = say("static.promise")
     site = {
         "words": words,
-        "models": [_entry(model, view, addresses) for model, view in zip(models, views, strict=True)],
+        "models": [_entry(model, folder, addresses) for model, folder in zip(models, folders, strict=True)],
+        "view": first,
         "worker": addresses["lp/model_worker.js"],
         "runtime": {name: addresses[f"lp/{LIBRARIES[name][1]}"] for name in ("library", "glue", "machine")},
         "finder": addresses.get("lp/blazeface.onnx"),
         "gif": addresses["lp/gifenc.js"],
-        "offline": None if is_single else MARK,
+        "offline": None if is_single else OFFLINE,
         "first": {"sample": sample.FIRST, "morph": morph.FIRST},
     }
-    modules = [name for name in addresses if name.endswith(".js") and (COMPONENTS / Path(name).name).is_file()]
     # A module from a data URL has no folder to import its neighbours from: in one file they go by bare names.
-    bare = {name: _data_url(name, _with_bare_imports(COMPONENTS / Path(name).name)) for name in modules}
+    bare = {f"lp/{name}": _data_url(name, _with_bare_imports(COMPONENTS / name)) for name in MODULES}
     parts = {
-        "board": BOARD.format(picture=views[0]["picture"], label=html.escape(say("explore.picture"))),
+        "board": BOARD.format(picture=first["picture"], label=html.escape(say("explore.picture"))),
         "gallery": sample.gallery_html(),
         "side_a": morph.side_html("a"),
         "side_b": morph.side_html("b"),
@@ -176,17 +179,18 @@ def _page(models: list[Checkpoint], addresses: dict[str, str], is_single: bool) 
             for model in models
         ],
         parts={name: Markup(part) for name, part in parts.items()},
-        modules=[addresses[name] for name in modules if "_worker" not in name],
+        modules=[addresses[f"lp/{name}"] for name in MODULES],
+        licences=_licences(models).replace("-->", "").replace("--", "- -") if is_single else "",
         imports=_json({"imports": bare}) if is_single else None,
         site=_json(site),
     )  # fmt: skip
 
 
-def _entry(model: Checkpoint, view: dict | str, addresses: dict[str, str]) -> dict:
+def _entry(model: Checkpoint, folder: str, addresses: dict[str, str]) -> dict:
     """A model as site.js knows it; the encoder reads the decoder's part of the weights' file and the rest of it."""
-    atlas, decoder, encoder, draws, reads = (
-        addresses[f"models/{model.name}/{name}"]
-        for name in ("atlas.bin", "decoder.onnx", "encoder.onnx", "draws.bin", "reads.bin")
+    view, atlas, decoder, encoder, draws, reads = (
+        addresses[f"{folder}/{name}"]
+        for name in ("view.json", "atlas.bin", "decoder.onnx", "encoder.onnx", "draws.bin", "reads.bin")
     )
     files = {"atlas": atlas, "decoder": decoder, "encoder": encoder, "draws": [draws], "reads": [draws, reads]}
     return {"id": model.name, "title": model.title, "view": view, "files": files}
@@ -219,13 +223,15 @@ def _data_url(name: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _readme(models: list[Checkpoint]) -> str:
+def _readme(models: list[Checkpoint], folders: list[str]) -> str:
     """The front matter of a static Space, and what is in the folder."""
     licences = {model.recipe.get("card", {}).get("license", "other") for model in models}
     licence = licences.pop() if len(licences) == 1 else "other"
-    rows = "\n".join(f"- {model.title}: `models/{model.name}`, with its card" for model in models)
+    rows = "\n".join(
+        f"- {model.title}: `{folder}`, with its card" for model, folder in zip(models, folders, strict=True)
+    )
     return (
         f"---\ntitle: {say('page.title')}\nemoji: 🎛️\ncolorFrom: yellow\ncolorTo: red\nsdk: static\npinned: false\n"
         f"license: {licence}\n---\n\n# {say('page.title')}\n\nA page of plain files: any static host serves it, and after the "
-        f"first visit it works offline. Each model has its own terms:\n\n{rows}\n"
+        f"first visit the models that were opened work offline. Each model has its own terms:\n\n{rows}\n"
     )

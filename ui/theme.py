@@ -2,12 +2,15 @@
 
 import inspect
 import json
+import re
 from pathlib import Path
 
 import gradio as gr
 
 COMPONENTS = Path(__file__).with_name("components")
 RUNTIME = Path(__file__).parents[1] / "assets" / "web"  # onnxruntime-web
+
+IMPORTED = re.compile(r'from "\./(\w+\.js)"')
 
 # name: (light, dark). accent moves and outlines; accent-fill carries accent-ink; accent-text is the accent as a word's colour.
 COLOURS = {
@@ -87,6 +90,16 @@ def _url(name: str) -> str:
     return f"gradio_api/file={(COMPONENTS / name).as_posix()}"
 
 
+def reachable(*names: str) -> list[str]:
+    """The modules of components/ that these import, and what those import, with themselves."""
+    found, left = set(), set(names)
+    while left:
+        found |= left
+        left = {other for name in left for other in IMPORTED.findall((COMPONENTS / name).read_text(encoding="utf-8"))}
+        left -= found
+    return sorted(found)
+
+
 MOUNT = """(async () => {{
   const root = new URL(window.gradio_config?.root || "/", location.href).pathname.replace(/\\/$/, "");
   const {{ default: mount }} = await import(`${{location.origin}}${{root}}/{module}`);
@@ -105,7 +118,7 @@ def mounted(name: str, *events: str) -> str:
 # Gradio's own Lexend is the Vietnamese subset of the font, with no Latin letters in it; so it comes from here.
 FONT_FILE = _url("lexend.woff2")
 FONT = f'@font-face{{font-family:Lexend;src:url("{FONT_FILE}") format("woff2");font-weight:100 900;font-display:swap}}'
-MODULES = sorted(path.name for path in COMPONENTS.glob("*.js") if path.read_text(encoding="utf-8").count("export "))
+MODULES = reachable("explore.js", "gallery.js", "side.js", "film.js")
 
 theme = _theme()
 css = f"{FONT}\n:root{{color-scheme:light;{variables(0)}}}\n.dark{{color-scheme:dark;{variables(1)}}}\n"

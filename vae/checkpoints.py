@@ -177,8 +177,9 @@ def _find(source: str | Path) -> Path:
 
 
 def refuse_foreign(folder: Path, mark: str = "config.json") -> None:
-    """BadInput if the folder holds something without a file of that name: publishing would delete it."""
-    if folder.exists() and not (folder / mark).is_file() and (folder.is_file() or any(folder.iterdir())):
+    """BadInput if the folder holds something without a file of that name, or a repository: publishing would delete it."""
+    is_ours = (folder / mark).is_file() and not (folder / ".git").exists()
+    if folder.exists() and not is_ours and (folder.is_file() or any(folder.iterdir())):
         what = "a checkpoint" if mark == "config.json" else "what stood there before"
         raise BadInput(f"{folder} holds something else than {what}; name another folder.")
 

@@ -203,12 +203,12 @@ def test_many_samples_lie_where_the_mixture_does_and_traits_hold(page, url):
     page.goto(url)
     body = """
         const { thrown } = await import(url("lp/dice.js")), { whole } = await import(url("lp/latent.js"));
-        const atlas = new Atlas(await bytes(whereOf(given).atlas)), view = site.models[0].view;
+        const atlas = new Atlas(await bytes(whereOf(given).atlas)), { view } = site;
         const ask = { prior: "mixture", count: 4000, seed: 5, temperature: 1 };
-        const trait = whole(view.knobs, atlas.latent).find(knob => knob.trait !== undefined);
-        return { zs: thrown(atlas, ask), again: thrown(atlas, { ...ask, count: 2 }), key: trait.key,
-                 only: thrown(atlas, { ...ask, count: 20, only: [trait] }),
-                 none: thrown(atlas, { ...ask, only: [{ ...trait, trait: 99 }] }) };"""
+        const trait = whole(view.knobs, atlas.latent).find(knob => knob.trait);
+        return { zs: await thrown(atlas, ask), again: await thrown(atlas, { ...ask, count: 2 }), key: trait.key,
+                 only: await thrown(atlas, { ...ask, count: 20, only: [trait] }),
+                 none: await thrown(atlas, { ...ask, only: [{ ...trait, trait: { reading: 99 } }] }) };"""
     found = evaluate(page, body, MODELS[0])
     z, atlas = torch.tensor(found["zs"]), model.atlas
     many = atlas.mixture.sample(20_000, 1)
@@ -260,6 +260,14 @@ def test_a_digit_can_be_drawn(page, url):
     page.mouse.up()
     page.get_by_role("button", name="Done").first.click()
     page.wait_for_selector(f"{EXPLORE} .original:not([hidden])")
+
+
+def wait_until(page, is_true) -> None:
+    for _ in range(600):
+        if is_true():
+            return
+        page.wait_for_timeout(50)
+    pytest.fail("it never came")
 
 
 def says(page, text: str) -> None:
@@ -336,7 +344,10 @@ def test_the_folder_is_a_static_space_that_shows_nothing_it_may_not(site):
 
 
 def test_a_new_version_never_meets_files_of_the_old_one(browser, tmp_path):
-    """A page that is open goes on with its own files; the next visit after it has closed gets the new ones, all of them."""
+    """A page that is open gets no file of the new version, also not of a model that it has half fetched; the next visit gets
+
+    all of them.
+    """
     folder = tmp_path / "site"
     static.write([MODELS[0]], folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Poor, directory=folder)) as server:
@@ -362,3 +373,71 @@ def test_a_new_version_never_meets_files_of_the_old_one(browser, tmp_path):
         assert page.locator(EXPLORE).get_attribute("data-model") == MODELS[-1]
         context.close()
         server.shutdown()
+
+
+def test_models_with_other_weights_lie_at_other_addresses(site):
+    """A query would not do: a host leaves it out of account and sends what is new under an old name."""
+    folders = {path.name.rpartition("-")[0] for path in (site / "models").iterdir()}
+    assert folders == set(MODELS)
+    text = (site / "index.html").read_text(encoding="utf-8")
+    assert all(path.name in text for path in (site / "models").iterdir())
+
+
+@pytest.mark.skipif(len(MODELS) < 2, reason="needs two models")
+def test_models_switched_while_things_are_under_way_say_nothing_wrong(page, url, tmp_path, complaints):
+    """Before the first decoder has come, and while a picture is being read."""
+    held = []
+    page.route("**/draws.bin", lambda route: held.append(route))
+    page.goto(url)
+    page.wait_for_selector(CANVAS)
+    for count, name in enumerate(MODELS[:2], 1):  # the second is chosen while the first is on its way
+        page.locator(f".lp-picker [data-id={name}]").click()
+        wait_until(page, lambda count=count: len(held) >= count)
+    for route in held:
+        route.continue_()
+    page.wait_for_selector(f"{READY}[data-model={MODELS[1]}]")
+    page.wait_for_selector(".knob .end img[src^='data:image/png']")
+    assert page.locator(f"{EXPLORE} .note").is_hidden()
+    images.save(checkpoints.load(MODELS[0]).atlas.examples[2:3], tmp_path / "own.png")
+    for name in (*MODELS, *MODELS):
+        page.locator(f".lp-picker [data-id={name}]").click()
+        page.wait_for_selector(f"{READY}[data-model={name}]")
+        page.set_input_files(f"{EXPLORE} input[type=file]", tmp_path / "own.png")
+    page.wait_for_selector(f"{EXPLORE} .original:not([hidden])")
+    use_every_tab(page)
+
+
+@pytest.mark.skipif(len(MODELS) < 2, reason="needs two models")
+def test_a_line_that_breaks_is_told_and_tried_again(browser, url):
+    context = browser.new_context(service_workers="block")  # which would not be asked to fail
+    page = context.new_page()
+    page.route("**/draws.bin", lambda route: route.fulfill(status=503))
+    page.goto(url)
+    page.wait_for_selector(CANVAS)
+    says(page, "Is the connection still there")
+    page.unroute("**/draws.bin")
+    page.locator(f".lp-picker [data-id={MODELS[0]}]").click()
+    use_every_tab(page)
+    page.route("**/view.json", lambda route: route.fulfill(status=503))
+    page.locator(f".lp-picker [data-id={MODELS[1]}]").click()
+    page.locator(".lp-toast").get_by_text("could not be fetched").wait_for()
+    page.wait_for_selector(f".lp-picker [data-id={MODELS[0]}][aria-pressed=true]")
+    page.unroute("**/view.json")
+    page.locator(f".lp-picker [data-id={MODELS[1]}]").click()
+    page.wait_for_selector(f"{READY}[data-model={MODELS[1]}]")
+    context.close()
+
+
+@pytest.mark.skipif(len(MODELS) < 2, reason="needs two models")
+def test_models_opened_at_the_first_visit_are_kept_as_well(page, url):
+    page.goto(url)
+    page.wait_for_selector(READY)
+    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    page.wait_for_function("navigator.serviceWorker.controller !== null")
+    page.locator(f".lp-picker [data-id={MODELS[1]}]").click()
+    page.wait_for_selector(f"{READY}[data-model={MODELS[1]}]")
+    page.context.set_offline(True)
+    page.reload()
+    page.wait_for_selector(READY)
+    page.locator(f".lp-picker [data-id={MODELS[1]}]").click()
+    page.wait_for_selector(f"{READY}[data-model={MODELS[1]}]")

@@ -35,7 +35,11 @@ export class Atlas {
   // A latent from the mixture for given dice: the number of a part, and one draw from N(0, 1) a dimension. As Mixture.sample in Python.
   sample(part, noise, temperature) {
     const D = this.latent, { mean, factor } = this.parts[part];
-    return Array.from(mean, (middle, i) => middle + temperature * dot(factor.subarray(i * D, i * D + i + 1), noise));
+    return Array.from(mean, (middle, i) => {
+      let sum = 0;
+      for (let j = 0; j <= i; j++) sum += factor[i * D + j] * noise[j];
+      return middle + temperature * sum;
+    });
   }
 
   // The bytes of the model's example of that number, in rows of pixels.

@@ -2,6 +2,7 @@
 import { read } from "./latent.js";
 
 const TRIES = 10_000; // draws among which those with a trait are looked for
+const SLICE = 250; // draws in one go: a few frames' time
 
 // -> a function that gives numbers from 0 to 1 (mulberry32, by Tommy Ettinger, public domain).
 export function dice(seed) {
@@ -19,14 +20,16 @@ export function normal(uniform = Math.random) {
   return Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
 }
 
-// Latents from the prior called "mixture" or "normal": those that have all the traits, knobs with the reading `trait` that
-// what has it exceeds. As Atlas.prior in Python, but for the dice. null where too few of TRIES draws have them all.
-export function thrown(atlas, { prior, count, seed, temperature, only = [] }) {
+// Latents from the prior called "mixture" or "normal": those that have all the traits, knobs with a {trait} whose reading they
+// exceed. As Atlas.prior in Python, but for the dice. null where too few of TRIES draws have them all, or isOver() says so.
+export async function thrown(atlas, { prior, count, seed, temperature, only = [] }, isOver = () => false) {
   const uniform = dice(seed), found = [];
   for (let tries = only.length ? TRIES : count; tries && found.length < count; tries--) {
+    if (tries % SLICE === 0) await new Promise(resolve => setTimeout(resolve)); // the page goes on meanwhile
+    if (isOver()) return null;
     const noise = Array.from({ length: atlas.latent }, () => normal(uniform));
     const z = prior === "normal" ? noise.map(value => temperature * value) : atlas.sample(pick(atlas.parts, uniform()), noise, temperature);
-    if (only.every(knob => read(z, knob) > knob.trait)) found.push(z);
+    if (only.every(knob => read(z, knob) > knob.trait.reading)) found.push(z);
   }
   return found.length < count ? null : found;
 }

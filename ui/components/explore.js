@@ -8,19 +8,18 @@
 // each as a promise that fails with an Error whose message a visitor may read (and isFinal, where trying again is no use).
 // and choose(model) -> whether another model is opened now, so that open(view) will be called.
 import { Atlas, dot } from "./atlas.js";
-import { download, fill, make, urlOf } from "./dom.js";
+import { download, fill, make } from "./dom.js";
 import { Doubts } from "./doubts.js";
 import { Board } from "./draw.js";
+import { Drawer } from "./drawer.js";
 import { Eyes } from "./eyes.js";
 import { Grid } from "./grid.js";
 import { Knobs } from "./knobs.js";
 import { Lamp } from "./lamp.js";
 import { at, Latent, whole } from "./latent.js";
 import { Live, loaded } from "./live.js";
-import { Model } from "./model.js";
 import { Pad } from "./pad.js";
 import { read, stamped, stampOf, written } from "./place.js";
-import { encoded } from "./reader.js";
 import { Strip } from "./strip.js";
 import { Wander } from "./wander.js";
 import { Webcam } from "./webcam.js";
@@ -38,20 +37,25 @@ export class Explore {
     this.latent.steer = knob => this.#steer(knob);
     this.kept = [];
     this.#build();
-    this.model = new Model();
+    this.drawer = new Drawer(backend, words);
     this.doubts = new Doubts(this.latent);
     this.live = new Live(this.canvas, z => this.#decode(z), {
       drawn: () => {
         drawn(this.live.count);
         this.#measure();
       },
-      failed: error => this.say(error ? error.message : "", { from: "live", isError: true }),
+      failed: error => error?.isStale || this.say(error ? error.message : "", { from: "live", isError: true }),
     });
-    const orNone = ask => asked => ask(asked).catch(error => {
-      this.say(error.message, { isError: true });
-      return []; // the knobs work without their pictures
-    });
-    this.strip = new Strip(this.stripBox, this.latent, words, orNone(zs => this.pictures(zs)));
+    const orNone = ask => async asked => {
+      const shown = this.view;
+      try {
+        return await ask(asked);
+      } catch (error) {
+        if (shown === this.view) this.say(error.message, { isError: true });
+        return []; // the knobs work without their pictures
+      }
+    };
+    this.strip = new Strip(this.stripBox, this.latent, words, orNone(zs => this.drawer.pictures(zs)));
     this.knobs = new Knobs(this.knobBox, this.latent, words, {
       ends: orNone(knobs => this.#ends(knobs)),
       chosen: knob => this.strip.open(knob),
@@ -72,7 +76,7 @@ export class Explore {
     this.bound = null;
     this.wander.stop();
     this.grid.close();
-    this.model.leave();
+    this.drawer.leave();
     this.latent.open(view.start);
     this.#show(view);
     await this.live.paint(view.picture, view.start);
@@ -112,12 +116,10 @@ export class Explore {
     this.view = view;
     this.root.dataset.model = view.model;
     delete this.root.dataset.local;
-    this.opening = this.model.open(view.where).then(isReady => {
-      if (isReady && view === this.view) {
-        this.live.forget(true);
-        this.root.dataset.local = "ready";
-      }
-      return isReady;
+    this.drawer.open(view).then(isReady => {
+      if (!isReady || view !== this.view) return;
+      this.live.forget(true);
+      this.root.dataset.local = "ready";
     });
     this.size.textContent = fill(this.words.made_from, { latent: view.start.length });
     this.drawButton.hidden = view.form.channels > 1;
@@ -125,7 +127,7 @@ export class Explore {
     this.about.hidden = !view.about.length;
     this.eyes.load({});
     this.found = null;
-    this.shareButton.hidden = !this.#isPublic;
+    this.shareButton.hidden = !this.#isPublic || location.protocol === "file:"; // which others do not have
     this.eyesButton.hidden = this.closerButton.hidden = this.blinkButton.hidden = this.original.hidden = true;
     this.startBox.replaceChildren(...view.examples.map((url, example) =>
       make("button", {
@@ -169,58 +171,22 @@ export class Explore {
     return left > TRACE ? way.map(value => value / left) : null;
   }
 
-  // Whether this browser draws. It is waited for where nobody else can.
-  async #isOwn() {
-    if (this.model.isReady || this.backend.decode) return this.model.isReady;
-    if (await this.opening) return true;
-    throw Object.assign(new Error(this.words.cannot_draw), { isFinal: true });
-  }
-
-  // In this browser as soon as its model is there, by the page's backend until then and where it fails.
   async #decode(z) {
-    if (await this.#isOwn()) {
-      try {
-        const bitmap = await this.model.decode(z);
-        this.root.dataset.drawer = "browser";
-        return bitmap;
-      } catch (error) {
-        console.warn("the decoder in this browser failed:", error.message);
-        if (!this.backend.decode) throw new Error(this.words.cannot_draw);
-      }
-    }
-    const url = await this.backend.decode(z);
-    this.root.dataset.drawer = "server";
-    return url;
-  }
-
-  // Several pictures, as URLs.
-  async pictures(zs) {
-    if (!(await this.#isOwn())) return this.backend.pictures(zs);
-    return Promise.all(zs.map(async z => urlOf(await this.model.decode(z))));
+    const drawn = await this.drawer.decode(z);
+    this.root.dataset.drawer = typeof drawn === "string" ? "server" : "browser";
+    return drawn;
   }
 
   // What knobs do at their low and high ends, from the start.
   #ends(knobs) {
     const { ends } = this.backend;
     if (ends) return ends(knobs.map(knob => knob.key)); // remembered for all visitors
-    return this.pictures(knobs.flatMap(knob => [knob.low, knob.high].map(value => at(this.latent.start, knob, value))));
+    return this.drawer.pictures(knobs.flatMap(knob => [knob.low, knob.high].map(value => at(this.latent.start, knob, value))));
   }
 
-  // What the model reads in a picture: in this browser where that can be, so that the picture stays here.
-  async encode(from) {
-    const { view } = this, { example } = from;
-    if (await this.#isOwn()) {
-      try {
-        const atlas = await this.learning;
-        const own = example === undefined ? from : { picture: { ...view.form, data: atlas.example(example) } };
-        return await encoded(own, { model: this.model, form: view.form, words: this.words });
-      } catch (error) {
-        if (error.isFinal) throw error;
-        console.warn("the encoder in this browser failed:", error.message);
-        if (!this.backend.encode) throw new Error(this.words.cannot_read);
-      }
-    }
-    return this.backend.encode(from);
+  // What the model reads in a picture, as the backend's encode gives it.
+  encode(from) {
+    return this.drawer.encode(from, this.learning);
   }
 
   #build() {
@@ -235,7 +201,7 @@ export class Explore {
     this.figures = make("b");
     this.undo = icon("undo", () => this.latent.undo());
     this.redo = icon("redo", () => this.latent.redo());
-    this.wander = new Wander(this.latent, () => this.backend.surprise(dice()), () => {
+    this.wander = new Wander(this.latent, () => this.backend.surprise(newSeed()), () => {
       this.wanderButton.textContent = words[this.wander.isOn ? "wander_stop" : "wander"];
     });
     this.wanderButton = button("wander", () => this.#wander());
@@ -322,7 +288,7 @@ export class Explore {
 
   // Several pictures to paint elsewhere.
   async #drawn(zs) {
-    return Promise.all((await this.pictures(zs)).map(loaded));
+    return Promise.all((await this.drawer.pictures(zs)).map(loaded));
   }
 
   #grid() {
@@ -333,7 +299,7 @@ export class Explore {
   }
 
   #surprise() {
-    this.#take(this.backend.surprise(dice()).then(z => ({ z, note: "" })));
+    this.#take(this.backend.surprise(newSeed()).then(z => ({ z, note: "" })));
   }
 
   #wander() {
@@ -384,7 +350,7 @@ export class Explore {
   // A latent that is on its way, with what there is to say about it.
   async #take(coming) {
     const { view } = this;
-    const waiting = setTimeout(() => this.say(this.words.wait), 600);
+    const waiting = setTimeout(() => view === this.view && this.say(this.words.wait), 600);
     try {
       const { z, note, seen, spread, ...portrait } = await coming;
       if (view !== this.view) return; // another model has been opened meanwhile
@@ -454,6 +420,6 @@ export class Explore {
   }
 }
 
-function dice() {
+function newSeed() {
   return Math.floor(Math.random() * 2 ** 31);
 }

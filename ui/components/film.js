@@ -21,7 +21,10 @@ export default function ({ element, props, watch }) {
   function fill() {
     const share = frames.length > 1 ? range.value / (frames.length - 1) : 0.5;
     frames = props.value?.frames ?? [];
-    if (!frames.length) return;
+    if (!frames.length) {
+      large.removeAttribute("src");
+      return strip.replaceChildren();
+    }
     range.max = frames.length - 1;
     const stills = Math.min(STRIP, frames.length);
     strip.replaceChildren(...Array.from({ length: stills }, (_, place) => {

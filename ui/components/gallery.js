@@ -22,6 +22,7 @@ export default function ({ element, props, trigger, watch }) {
     }
     tiles.style.setProperty("--columns", Math.max(4, Math.ceil(Math.sqrt(2 * pictures.length))));
     pictures.forEach((url, place) => (tiles.children[place].firstChild.src = url));
+    element.querySelector(".closer").hidden = !pictures.length;
     if (pictures.length) choose(chosen < pictures.length ? chosen : 0);
   }
 

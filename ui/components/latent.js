@@ -105,3 +105,19 @@ export function whole(knobs, latent) {
     return { ...knob, vector, probe: vector.map(value => value / square) };
   });
 }
+
+// The place at a share of the straight way from a to b.
+export function line(a, b, share) {
+  return a.map((value, i) => (1 - share) * value + share * b[i]);
+}
+
+// The place at a share of the way from a to b around the origin, where likely latents lie: latents.arc in Python.
+export function arc(a, b, share) {
+  const [long, wide] = [Math.hypot(...a), Math.hypot(...b)];
+  const [turnA, turnB] = [a.map(value => value / long), b.map(value => value / wide)];
+  const angle = 2 * Math.atan2(Math.hypot(...turnA.map((value, i) => value - turnB[i])), Math.hypot(...turnA.map((value, i) => value + turnB[i])));
+  if (!(angle > 1e-3 && angle < Math.PI - 1e-3)) return line(a, b, share);
+  const [left, right] = [Math.sin((1 - share) * angle), Math.sin(share * angle)].map(value => value / Math.sin(angle));
+  const length = (1 - share) * long + share * wide;
+  return turnA.map((value, i) => length * (left * value + right * turnB[i]));
+}

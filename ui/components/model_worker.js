@@ -10,35 +10,43 @@ const WEIGHTS = "model.safetensors"; // what a graph calls the file that its wei
 
 let library;
 let opening = Promise.resolve();
-const sessions = new Map(); // by the URL of their graph
+const opened = new Map(); // {network: promise, busy: promise of its last run}, by the URL of the graph
 
 const calls = {
   async open({ runtime, graph, weights }) {
-    for (const [other, left] of sessions) {
+    for (const [other, left] of opened) {
       if (other === graph) continue;
-      sessions.delete(other);
-      left.then(network => network.release(), () => {});
+      opened.delete(other);
+      left.busy.catch(() => {}).then(() => left.network).then(network => network.release(), () => {});
     }
     await load(runtime);
-    await session(graph, weights);
+    await entry(graph, weights).network;
     return {};
   },
 
   async decode({ graph, z }) {
-    if (!sessions.has(graph)) throw new Error("another model is open");
+    if (!opened.has(graph)) throw new Error("another model is open");
     const values = Float32Array.from(z, value => Math.max(-BOUND, Math.min(BOUND, value)));
-    const { picture } = await (await sessions.get(graph)).run({ z: new library.Tensor("float32", values, [1, values.length]) });
+    const { picture } = await run(opened.get(graph), values, [1, values.length]);
     const bitmap = await createImageBitmap(pixels(picture));
     picture.dispose();
     return { bitmap };
   },
 
   async run({ graph, weights, x, shape }) {
-    const network = await session(graph, weights);
-    const found = await network.run({ [network.inputNames[0]]: new library.Tensor("float32", x, shape) });
+    const found = await run(entry(graph, weights), x, shape);
     return { found: Object.fromEntries(Object.entries(found).map(([name, { data }]) => [name, data.slice()])) };
   },
 };
+
+// At once part of what the network is busy with, so that nobody releases it before.
+function run(entry, values, shape) {
+  entry.busy = entry.busy.catch(() => {}).then(async () => {
+    const network = await entry.network;
+    return network.run({ [network.inputNames[0]]: new library.Tensor("float32", values, shape) });
+  });
+  return entry.busy;
+}
 
 self.onmessage = async ({ data: { call, name, ...asked } }) => {
   try {
@@ -49,18 +57,21 @@ self.onmessage = async ({ data: { call, name, ...asked } }) => {
   }
 };
 
-// One after the other: the library keeps the weights of all that are being opened in one place.
-function session(graph, weights) {
-  if (!sessions.has(graph)) {
-    opening = opening.catch(() => {}).then(async () => {
-      const [model, ...parts] = await Promise.all([graph, ...weights].map(bytes));
-      const externalData = parts.length ? [{ path: WEIGHTS, data: joined(parts) }] : undefined;
-      return library.InferenceSession.create(new Uint8Array(model), { executionProviders: ["wasm"], externalData });
-    });
-    sessions.set(graph, opening);
-    opening.catch(() => sessions.delete(graph));
+function entry(graph, weights) {
+  if (!opened.has(graph)) {
+    const files = Promise.all([graph, ...weights].map(bytes));
+    const network = files.then(([model, ...parts]) => created(new Uint8Array(model), parts));
+    opened.set(graph, { network, busy: Promise.resolve() });
+    network.catch(() => opened.delete(graph));
   }
-  return sessions.get(graph);
+  return opened.get(graph);
+}
+
+// One after the other: the library keeps the weights of all that are being opened in one place.
+function created(model, parts) {
+  const externalData = parts.length ? [{ path: WEIGHTS, data: joined(parts) }] : undefined;
+  opening = opening.catch(() => {}).then(() => library.InferenceSession.create(model, { executionProviders: ["wasm"], externalData }));
+  return opening;
 }
 
 // onnxruntime-web, once.

@@ -3,12 +3,12 @@ import { chips, mounted, slider } from "./controls.js";
 import { download, make } from "./dom.js";
 import film from "./film.js";
 import side from "./side.js";
-import { arc } from "./wander.js";
+import { arc, line } from "./latent.js";
 
 const FRAME_MS = 80; // as film.js plays it
 const GIF_SIDE = 256; // pixels
 
-const PATHS = { line: (a, b, share) => a.map((value, i) => (1 - share) * value + share * b[i]), arc };
+const PATHS = { line, arc };
 
 export class MorphPage {
   // root: holds the elements of both sides and of the film. read(from): promise of {z, seen, note}, as Explore's encode gives it;
@@ -43,6 +43,8 @@ export class MorphPage {
   open(examples, channels) {
     this.turn = {};
     Object.assign(this, { examples, draws: channels === 1, ends: {} });
+    this.film.value = { frames: [] }; // what stood there is not this model's
+    for (const side of Object.values(this.sides)) side.value = {};
     this.#put("a", { example: 0 });
     this.#put("b", { example: Math.min(3, examples.length - 1) });
   }

@@ -8,21 +8,28 @@ self.addEventListener("install", event => {
   event.waitUntil(caches.open(NAME).then(cache => cache.addAll(needed)));
 });
 
-self.addEventListener("activate", event => {
-  const old = caches.keys().then(names => names.filter(name => name.startsWith(OURS) && name !== NAME));
-  event.waitUntil(old.then(names => Promise.all(names.map(name => caches.delete(name)))));
-});
+self.addEventListener("activate", event => event.waitUntil(begin()));
+
+async function begin() {
+  const old = (await caches.keys()).filter(name => name.startsWith(OURS) && name !== NAME);
+  await Promise.all(old.map(name => caches.delete(name)));
+  await self.clients.claim(); // so that models opened during the very first visit are kept as well
+}
 
 self.addEventListener("fetch", event => {
   const isOurs = event.request.method === "GET" && event.request.url.startsWith(self.registration.scope);
-  if (isOurs) event.respondWith(answer(event.request));
+  if (isOurs) event.respondWith(answer(event));
 });
 
-async function answer(request) {
-  const cache = await caches.open(NAME), page = request.mode === "navigate";
-  const kept = await cache.match(request, { ignoreSearch: page });
+async function answer(event) {
+  const { request } = event, isPage = request.mode === "navigate";
+  const kept = await caches.match(request, { cacheName: NAME, ignoreSearch: isPage }).catch(() => null);
   if (kept) return kept;
   const fetched = await fetch(request);
-  if (fetched.ok && !page) await cache.put(request, fetched.clone());
+  if (fetched.ok && !isPage) event.waitUntil(keep(request, fetched.clone()).catch(() => {})); // the disk may be full
   return fetched;
+}
+
+async function keep(request, answer) {
+  await (await caches.open(NAME)).put(request, answer);
 }

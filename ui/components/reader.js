@@ -8,23 +8,23 @@ const LARGEST = 30e6; // bytes of a file
 const PHOTO_SIDE = 640; // pixels of the photograph that a visitor sets the eyes on
 
 // from: {file} | {drawing: URL} | {photo: URL, eyes, turn} | {picture: {size, channels, data}, framed already};
-// form: {framing, size, channels, familiar_error}, the model's. Fails with an Error whose message a visitor may read and
+// form: {framing, size, channels, familiar_error}, the model's; where: as Model.open takes it; it may have been left meanwhile. Fails with an Error whose message a visitor may read and
 // isFinal, or with another one where this browser cannot do it.
-export async function encoded(from, { model, form, words }) {
+export async function encoded(from, { model, where, form, words }) {
   try {
-    const { picture, notes, ...portrait } = await framed(from, model, form);
-    const { z, spread } = await model.encode(picture);
+    const { picture, notes, ...portrait } = await framed(from, where.finder && (view => model.look(view, where)), form);
+    const { z, spread } = await model.encode(picture, where);
     const isBrought = Boolean(from.file ?? from.photo);
-    if (isBrought && !(await isFamiliar(picture, z, model, form))) notes.push("unfamiliar");
+    if (isBrought && !isAlike(picture, await model.decode(z, where), form.familiar_error)) notes.push("unfamiliar");
     const seen = urlOf(await bitmapOf(picture));
     return { z, spread, seen, note: notes.map(note => words[note]).join(" "), ...portrait };
   } catch (error) {
     const key = { nothing: "no_shape", unreadable: "unreadable", eyes: "bad_eyes", large: "too_large" }[error.message];
-    throw key ? Object.assign(new Error(words[key]), { isFinal: true }) : error;
+    throw key ? Object.assign(new Error(words[key]), { isFinal: true, reason: error.message }) : error;
   }
 }
 
-async function framed(from, model, { framing, size, channels }) {
+async function framed(from, look, { framing, size, channels }) {
   const as = data => ({ size, channels, data });
   if (from.picture) return { picture: from.picture, notes: [] };
   if (from.file?.size > LARGEST) throw new Error("large");
@@ -35,7 +35,6 @@ async function framed(from, model, { framing, size, channels }) {
     return { picture: as(frameByEyes(image, eyes, size, channels, from.turn)), notes: [] };
   }
   if (framing !== "portrait") return { picture: as(FRAMINGS[framing](image, size, channels)), notes: [] };
-  const look = model.where.finder ? view => model.look(view) : null;
   const { picture, eyes, turn, notes } = await frame(image, size, channels, look);
   const shares = eyes.map(eye => eye.map((at, way) => Math.min(1, Math.max(0, at / sides[way]))));
   return {
@@ -44,14 +43,14 @@ async function framed(from, model, { framing, size, channels }) {
   };
 }
 
-// Whether a picture comes back about as well as held-out ones did.
-async function isFamiliar({ size, channels, data }, z, model, form) {
-  const bitmap = await model.decode(z), canvas = new OffscreenCanvas(size, size), brush = canvas.getContext("2d");
+// Whether a picture comes back about as well as held-out ones did. error: the mean square of what 99 % of those stay under.
+function isAlike({ size, channels, data }, bitmap, error) {
+  const brush = new OffscreenCanvas(size, size).getContext("2d");
   brush.drawImage(bitmap, 0, 0);
   bitmap.close();
   const again = brush.getImageData(0, 0, size, size).data;
   const sum = data.reduce((total, value, i) => total + (value - again[4 * Math.floor(i / channels) + (i % channels)]) ** 2, 0);
-  return sum / data.length / 255 ** 2 <= form.familiar_error;
+  return sum / data.length / 255 ** 2 <= error;
 }
 
 function bitmapOf({ size, channels, data }) {

@@ -36,10 +36,11 @@ export class SamplePage {
 
   // Another model: the knobs it can be asked for.
   open(knobs) {
-    const traits = knobs.filter(knob => knob.trait !== undefined).slice(0, MOST_TRAITS);
+    const traits = knobs.filter(knob => knob.trait).slice(0, MOST_TRAITS);
     this.settings.only = [];
+    this.#show([], []); // what stood there is not this model's
     this.only.replaceChildren(...(traits.length ? [
-      chips(this.words.only, this.words.only_note, traits.map(knob => [knob.label, knob.key]), [], keys => {
+      chips(this.words.only, this.words.only_note, traits.map(knob => [knob.trait.label, knob.key]), [], keys => {
         this.settings.only = traits.filter(knob => keys.includes(knob.key));
         this.#soon();
       }),
@@ -58,7 +59,7 @@ export class SamplePage {
       this.settings.seed = seed;
       return this.#throw();
     }
-    this.failed(new Error(fill(this.words.bad_whole, { name: this.words.seed, value, low: 0, high: "2,147,483,647" })));
+    this.failed(new Error(fill(this.words.bad_whole, { name: this.words.seed, value: value || "?", low: 0, high: "2,147,483,647" })));
     this.seed.value = this.settings.seed;
   }
 
@@ -69,24 +70,29 @@ export class SamplePage {
   }
 
   async #throw() {
-    const turn = (this.turn = {}), settings = { ...this.settings }, { words } = this;
+    const turn = (this.turn = {}), settings = { ...this.settings };
     try {
-      const zs = thrown(await this.atlas(), settings);
-      if (!zs) throw new Error(words.too_rare);
-      const pictures = await this.draw(zs);
+      const zs = await thrown(await this.atlas(), settings, () => turn !== this.turn);
       if (turn !== this.turn) return; // a newer throw, or another model
-      this.zs = zs;
-      this.gallery.value = {
-        pictures, title: fill(zs.length > 1 ? words.title : words.title_one, { count: zs.length }), story: fill(words.story, { latent: zs[0].length }),
-      };
+      if (!zs) throw new Error(this.words.too_rare);
+      const pictures = await this.draw(zs);
+      if (turn === this.turn) this.#show(zs, pictures, settings.seed);
     } catch (error) {
       if (turn === this.turn) this.failed(error);
     }
   }
 
+  #show(zs, pictures, seed) {
+    const { words } = this, count = zs.length;
+    Object.assign(this, { zs, thrownSeed: seed });
+    this.gallery.value = {
+      pictures, title: count ? fill(count > 1 ? words.title : words.title_one, { count }) : "", story: count ? fill(words.story, { latent: zs[0].length }) : "",
+    };
+  }
+
   // All of them on one sheet.
   async #keep() {
-    const { pictures } = this.gallery.value;
+    const { pictures } = this.gallery.value, seed = this.thrownSeed;
     if (!pictures.length) return;
     const columns = Math.ceil(Math.sqrt(pictures.length)), rows = Math.ceil(pictures.length / columns);
     const canvas = make("canvas", { width: columns * CELL, height: rows * CELL }), brush = canvas.getContext("2d");
@@ -96,6 +102,6 @@ export class SamplePage {
       await image.decode();
       brush.drawImage(image, (place % columns) * CELL, Math.floor(place / columns) * CELL, CELL, CELL);
     }
-    canvas.toBlob(png => download(png, `throws-${this.settings.seed}.png`));
+    canvas.toBlob(png => download(png, `throws-${seed}.png`));
   }
 }

@@ -8,10 +8,11 @@ export default function ({ element, props, trigger, watch }) {
   ].map(at => element.querySelector(at));
 
   function fill() {
-    if (!props.value) return;
-    const { given: picture, seen: again, note: words, examples = [], draws } = props.value;
-    given.src = picture;
-    seen.src = again;
+    const { given: picture = "", seen: again = "", note: words = "", examples = [], draws } = props.value ?? {};
+    for (const [image, url] of [[given, picture], [seen, again]]) {
+      if (url) image.src = url;
+      else image.removeAttribute("src");
+    }
     note.textContent = words;
     pen.hidden = !draws;
     if (starts.dataset.first === examples[0]) return; // the same model's: leave them, and the focus, where they are

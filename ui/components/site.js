@@ -23,15 +23,17 @@ let explore;
 const late = {}; // the tabs that are made when they are first looked at
 
 async function viewOf(id) {
-  const { view: found, files } = site.models.find(model => model.id === id);
-  const plain = typeof found === "string" ? await (await fetch(url(found))).json() : found;
+  const { view: address, files } = site.models.find(model => model.id === id);
+  const plain = id === site.view.model ? site.view : await (await fetch(url(address))).json();
   const where = { ...all(files), worker: url(site.worker), finder: url(site.finder), runtime: all(site.runtime) };
   return { ...plain, where, files };
 }
 
 function take(found) {
   view = found;
-  data = bytes(view.where.atlas);
+  data = bytes(view.where.atlas).catch(() => {
+    throw new Error(words.static.offline);
+  });
   atlas = data.then(found => new Atlas(found));
   atlas.catch(() => {}); // whoever needs it tells
   document.title = `${words.page.title}: ${site.models.find(({ id }) => id === view.model).title}`;
@@ -39,7 +41,7 @@ function take(found) {
 
 // Without an answer for decode, pictures and encode: Explore then waits for the model in this browser.
 const backend = {
-  surprise: async seed => thrown(await atlas, { prior: "mixture", count: 1, seed, temperature: SURPRISE_TEMPERATURE })[0],
+  surprise: async seed => (await thrown(await atlas, { prior: "mixture", count: 1, seed, temperature: SURPRISE_TEMPERATURE }))[0],
   atlas: () => data,
   choose(id) {
     const isOther = site.models.some(model => model.id === id) && id !== view.model;
@@ -56,21 +58,26 @@ function say(error) {
 }
 
 let wanted; // the model that was chosen last
-async function choose(id) {
+function want(id) {
   wanted = id;
   for (const button of document.querySelectorAll(".lp-picker button")) button.setAttribute("aria-pressed", button.dataset.id === id);
+}
+
+async function choose(id) {
+  want(id);
   try {
     const found = await viewOf(id);
     if (id !== wanted) return;
     take(found);
   } catch {
+    if (id === wanted) want(view.model);
     return say(new Error(words.static.offline));
   }
   explore.open(view);
   for (const tab of Object.values(late)) tab.open();
 }
 
-const draw = zs => explore.pictures(zs);
+const draw = zs => explore.drawer.pictures(zs);
 
 const makers = {
   sample(root) {
@@ -132,14 +139,17 @@ async function begin() {
   take(await viewOf(site.models[0].id));
   explore = new Explore(box, { words: words.explore, view, backend, drawn: count => (box.dataset.drawn = count) });
   for (const button of document.querySelectorAll(".lp-picker button"))
-    button.onclick = () => button.dataset.id !== wanted && choose(button.dataset.id);
-  wanted = view.model;
+    button.onclick = () => (button.dataset.id !== wanted || !explore.drawer.model.isReady) && choose(button.dataset.id);
+  want(view.model);
   const follow = () => {
     const place = new URLSearchParams(location.hash.slice(1)).get("at");
-    if (place !== null) explore.visit(place);
+    if (place === null) return;
+    want(view.model); // a choice that is still under way is no longer wanted
+    explore.visit(place);
   };
   follow();
   window.addEventListener("hashchange", follow);
+  await explore.drawer.opening; // what is for later visits waits until this one has all it needs
   if (site.offline && "serviceWorker" in navigator) navigator.serviceWorker.register(url(site.offline)).catch(() => {}); // private windows may not
 }
 

@@ -1,4 +1,5 @@
 // A slow walk through likely places, until it is stopped or somebody else moves the latent. Ends as one step to undo.
+import { arc } from "./latent.js";
 
 const LEG = 2500; // ms from one place to the next
 
@@ -49,15 +50,4 @@ export class Wander {
       requestAnimationFrame(step);
     });
   }
-}
-
-// The place at a share of the way from a to b around the origin, where likely latents lie: latents.arc in Python.
-export function arc(a, b, share) {
-  const [long, wide] = [Math.hypot(...a), Math.hypot(...b)];
-  const [turnA, turnB] = [a.map(value => value / long), b.map(value => value / wide)];
-  const angle = 2 * Math.atan2(Math.hypot(...turnA.map((value, i) => value - turnB[i])), Math.hypot(...turnA.map((value, i) => value + turnB[i])));
-  if (!(angle > 1e-3 && angle < Math.PI - 1e-3)) return a.map((value, i) => (1 - share) * value + share * b[i]);
-  const [left, right] = [Math.sin((1 - share) * angle), Math.sin(share * angle)].map(value => value / Math.sin(angle));
-  const length = (1 - share) * long + share * wide;
-  return turnA.map((value, i) => length * (left * value + right * turnB[i]));
 }
