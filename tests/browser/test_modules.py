@@ -76,7 +76,7 @@ def test_the_way_of_a_walk_is_the_arc_of_latents(opened, seed):
     a, b = torch.randn(2, 24, generator=torch.Generator().manual_seed(seed))
     body = "return given.shares.map(share => arc(given.a, given.b, share));"
     given = {"a": a.tolist(), "b": b.tolist(), "shares": np.linspace(0, 1, 7).tolist()}
-    np.testing.assert_allclose(run(opened, "wander.js", "arc", body, given), latents.arc(a, b, 7), atol=1e-5)
+    np.testing.assert_allclose(run(opened, "latent.js", "arc", body, given), latents.arc(a, b, 7), atol=1e-5)
 
 
 def test_a_place_comes_back_from_its_text(opened):

@@ -54,7 +54,7 @@ export class Drawer {
     const { view } = this;
     if (await this.#isOwn()) {
       try {
-        return await encoded(await this.#whole(from, atlas), { model: this.model, where: view.where, form: view.form, words: this.words });
+        return await encoded(await whole(from, view.form, atlas), { model: this.model, where: view.where, form: view.form, words: this.words });
       } catch (error) {
         // The server knows more kinds of files.
         if (error.isFinal && !(error.reason === "unreadable" && this.backend.encode)) throw error;
@@ -63,13 +63,6 @@ export class Drawer {
       }
     }
     return this.backend.encode(from);
-  }
-
-  async #whole(from, atlas) {
-    if (from.example === undefined) return from;
-    const known = await atlas;
-    if (!known) throw new Error("could not fetch the atlas");
-    return { picture: { ...this.view.form, data: known.example(from.example) } };
   }
 
   async #isOwn() {
@@ -87,4 +80,12 @@ export class Drawer {
     const { isOffline } = this.model;
     return Object.assign(new Error(this.words[isOffline ? "offline" : "cannot_draw"]), { isFinal: !isOffline });
   }
+}
+
+// An example is a picture that the atlas has.
+async function whole(from, form, atlas) {
+  if (from.example === undefined) return from;
+  const known = await atlas;
+  if (!known) throw new Error("could not fetch the atlas");
+  return { picture: { ...form, data: known.example(from.example) } };
 }
