@@ -8,8 +8,8 @@ const LARGEST = 30e6; // bytes of a file
 const PHOTO_SIDE = 640; // pixels of the photograph that a visitor sets the eyes on
 
 // from: {file} | {drawing: URL} | {photo: URL, eyes, turn} | {picture: {size, channels, data}, framed already};
-// form: {framing, size, channels, familiar_error}, the model's; where: as Model.open takes it; it may have been left meanwhile. Fails with an Error whose message a visitor may read and
-// isFinal, or with another one where this browser cannot do it.
+// form: {framing, size, channels, familiar_error}, the model's; where: as Model.open takes it, perhaps left meanwhile. Fails with
+// an Error whose message a visitor may read and isFinal, or with another one where this browser cannot do it.
 export async function encoded(from, { model, where, form, words }) {
   try {
     const { picture, notes, ...portrait } = await framed(from, where.finder && (view => model.look(view, where)), form);
