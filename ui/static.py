@@ -74,8 +74,11 @@ def write(sources: list[str], out: Path, single_file: bool = False) -> list[Path
 def one_file(model: Checkpoint) -> bytes:
     """A page for one model in one HTML file, which asks nobody for anything: it opens from a disk."""
     folder, own = _model(model)
+    view = json.loads(own.pop(f"{folder}/view.json"))
     files = _shared([model]) | own | {"lp/model_worker.js": _worker()}
-    return _page([model], [folder], {name: _data_url(name, files[name]) for name in files}, is_single=True).encode()
+    return _page(
+        [model], [folder], view, {name: _data_url(name, files[name]) for name in files}, is_single=True
+    ).encode()
 
 
 def _files(models: list[Checkpoint]) -> dict[str, bytes]:
@@ -85,7 +88,8 @@ def _files(models: list[Checkpoint]) -> dict[str, bytes]:
     files = shared | {name: content for _, own in made for name, content in own.items()}
     addresses = {name: urllib.parse.quote(name) for name in files}
     needed = ["./", "index.html", *(addresses[name] for name in (*shared, *made[0][1]))]
-    files["index.html"] = _page(models, folders, addresses, is_single=False).encode()
+    view = json.loads(files[f"{folders[0]}/view.json"])
+    files["index.html"] = _page(models, folders, view, addresses, is_single=False).encode()
     files["README.md"] = _readme(models, folders).encode()
     files["lp/LICENSES.txt"] = _licences(models).encode()
     files |= {f"{folder}/README.md": model.card.encode() for model, folder in zip(models, folders, strict=True)}
@@ -146,9 +150,11 @@ def _view(model: Checkpoint) -> dict:
     return explore.view_of(model, model.name) | {"can_refine": False}
 
 
-def _page(models: list[Checkpoint], folders: list[str], addresses: dict[str, str], is_single: bool) -> str:
-    """index.html; folders: the models' own, addresses: where the page finds each file."""
-    first = _view(models[0])  # travels with the page, so that there is a picture at once
+def _page(models: list[Checkpoint], folders: list[str], first: dict, addresses: dict[str, str], is_single: bool) -> str:
+    """index.html; folders: the models' own, addresses: where the page finds each file.
+
+    first: the first model's view, which travels with the page, so that there is a picture at once.
+    """
     words = {name: section(name) for name in ("page", "explore", "sample", "morph", "static")}
     words["explore"]["promise"] = say("static.promise")
     site = {
@@ -188,9 +194,10 @@ def _page(models: list[Checkpoint], folders: list[str], addresses: dict[str, str
 
 def _entry(model: Checkpoint, folder: str, addresses: dict[str, str]) -> dict:
     """A model as site.js knows it; the encoder reads the decoder's part of the weights' file and the rest of it."""
-    view, atlas, decoder, encoder, draws, reads = (
+    view = addresses.get(f"{folder}/view.json")  # one file has its only view already
+    atlas, decoder, encoder, draws, reads = (
         addresses[f"{folder}/{name}"]
-        for name in ("view.json", "atlas.bin", "decoder.onnx", "encoder.onnx", "draws.bin", "reads.bin")
+        for name in ("atlas.bin", "decoder.onnx", "encoder.onnx", "draws.bin", "reads.bin")
     )
     files = {"atlas": atlas, "decoder": decoder, "encoder": encoder, "draws": [draws], "reads": [draws, reads]}
     return {"id": model.name, "title": model.title, "view": view, "files": files}

@@ -187,18 +187,20 @@ def watch(tokens: list[str], seen: str) -> tuple:
 
 def explore(tokens: list[str]) -> tuple:
     """The newest finished model of this visitor as the current one, and the Explore tab in front."""
-    done = [token for token in own(tokens) if jobs.find(token)]
-    if not done:
-        raise BadInput(say("train.gone"))
-    return done[-1], gr.Tabs(selected="explore")
+    return newest(tokens), gr.Tabs(selected="explore")
 
 
 def take_home(tokens: list[str]) -> str:
     """The newest finished model of this visitor as a page in one file, in Gradio's cache, which is emptied by the clock."""
+    return save_bytes_to_cache(static.one_file(shelf.get(newest(tokens))), "my-model.html", get_upload_folder())
+
+
+def newest(tokens: object) -> str:
+    """The token of this visitor's newest finished model. BadInput where there is none."""
     done = [token for token in own(tokens) if jobs.find(token)]
     if not done:
         raise BadInput(say("train.gone"))
-    return save_bytes_to_cache(static.one_file(shelf.get(done[-1])), "my-model.html", get_upload_folder())
+    return done[-1]
 
 
 def own(tokens: object) -> list[str]:
