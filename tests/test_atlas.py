@@ -252,6 +252,7 @@ def test_without_labels_the_largest_kind_comes_first():
 def test_of_each_label_the_picture_nearest_its_middle_is_the_example():
     mean = torch.tensor([[0.0, 0], [1, 0], [2, 0.0], [9, 9], [9, 8], [9, 4]])
     assert typical(mean, np.array(["one", "one", "one", "nine", "nine", "nine"])) == [4, 1]
+    assert len(typical(mean, np.array([1, 1, 1, 9, 9, np.nan]))) == len(mean)  # a gap makes no kind
 
 
 def test_knobs_read_what_they_move(charted):

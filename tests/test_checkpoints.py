@@ -87,19 +87,6 @@ def test_publishing_replaces_a_checkpoint_but_nothing_else(copy, tmp_path):
     assert (tmp_path / "mine" / "diary.txt").read_text() == "dear diary"
 
 
-def test_a_failure_half_way_leaves_the_old_one(copy, tmp_path):
-    before = (copy / "model.safetensors").read_bytes()
-
-    def fill(beside):
-        (beside / "config.json").write_text("half")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(BadInput, match="No space left"):
-        checkpoints.publish(copy, fill)
-    assert (copy / "model.safetensors").read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir()] == ["copy"]
-
-
 def test_encode_and_decode_check_what_they_are_given(published):
     checkpoint = checkpoints.load(published)
     assert checkpoint.decode([[1e9, -1e9, 0.0]]).shape == (1, 8, 8, 3)

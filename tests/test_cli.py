@@ -86,7 +86,9 @@ def test_eight_small_pictures_and_a_strange_table_train_as_well(tmp_path):
         RECIPE.replace("digits-small", "eight").replace("channels = 1", "channels = 3").replace("bernoulli", "gaussian")
     )
     (tmp_path / "recipe.toml").write_text(f"sharpen = 0.3\n{recipe}")
+    handler = signal.getsignal(signal.SIGINT)
     main(["train", str(tmp_path / "recipe.toml"), "--data", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert signal.getsignal(signal.SIGINT) == handler
     assert "No direction was made of rare (only 3 pictures on one side), gaps (gaps in 1 of 7 pictures), constant (the same" in (
         tmp_path / "out" / "README.md"
     ).read_text()  # fmt: skip

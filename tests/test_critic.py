@@ -267,6 +267,9 @@ def test_made_up_pictures_come_from_the_mixture_that_samples_come_from():
     assert float((prior.weights @ prior.means - mean.mean(dim=0)).norm()) < 0.3 * float(mean.std() + 1)
     first, again, other = (steps.inputs_of(config, step, 16, 1e-3, 1.0, prior)["dreams"] for step in (7, 7, 8))
     assert first.shape == (8, 4) and torch.equal(first, again) and not torch.equal(first, other)
+    plain = dataclasses.replace(prior, means=0 * prior.means, factors=torch.eye(4).expand_as(prior.factors))
+    found = steps.inputs_of(config, 7, 64, 1e-3, 1.0, plain)
+    assert float((found["dreams"] - found["noise"][:32]).abs().mean()) > 0.5  # chance of their own
     assert "dreams" not in steps.inputs_of(config, 7, 16, 1e-3, 1.0)
     without = steps.inputs_of(config, 7, 16, 1e-3, 1.0)
     for name, tensor in without.items():  # all other chance is what it would have been

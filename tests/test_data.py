@@ -110,6 +110,9 @@ def test_a_set_is_found_by_its_name_in_the_root(tmp_path):
         ({"a.png": b"\0" * 20_000_000}, "too much"),
         ({"a.png": png()[:45]}, r"a\.png"),
         ({"a.png": "words"}, r"a\.png"),
+        ({"a.png": png(), "attributes.csv": "file,x\na.png," + 61 * "y"}, "over 60 characters in the column x"),
+        ({"a.png": png(), "attributes.csv": "file,x\na.png," + 200_000 * "y"}, "attributes.csv cannot be read"),
+        ({"a.png": png(), "attributes.csv": "file" + "".join(f",{i}" for i in range(101)) + "\na.png"}, "101 columns"),
     ],
 )
 def test_zips_are_refused_with_a_sentence(tmp_path, entries, words):
@@ -131,12 +134,37 @@ def test_damaged_zips_are_refused(tmp_path):
         data.from_files(tmp_path / "flipped.zip", **FORM)
 
 
+def test_zips_with_forged_parts_are_refused(tmp_path):
+    for name in (".", "./", "a" * 60_000):
+        path = make_zip(tmp_path / "odd.zip", **{name: b"", "a.png": png()})
+        assert len(data.from_files(path, **FORM)) == 1
+    plain = make_zip(tmp_path / "plain.zip", **{"naive.png": png()}).read_bytes()
+    (tmp_path / "nameless.zip").write_bytes(plain.replace(b"naive.png", b"\0aive.png"))
+    (tmp_path / "words.zip").write_bytes(_flagged(plain, 0x800).replace(b"naive.png", b"na\xffve.png"))
+    for name in ("nameless.zip", "words.zip"):
+        with pytest.raises(BadInput, match="no zip"):
+            data.from_files(tmp_path / name, **FORM)
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a.png", png(side=64))
+    packed = bytearray((tmp_path / "packed.zip").read_bytes())
+    packed[60:80] = bytes(20)
+    (tmp_path / "packed.zip").write_bytes(packed)
+    with pytest.raises(BadInput, match="damaged"):
+        data.from_files(tmp_path / "packed.zip", **FORM)
+
+
+def _flagged(content: bytes, flag: int) -> bytes:
+    """A zip of one entry with a flag set in both its headers."""
+    content = bytearray(content)
+    for signature, offset in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        place = content.find(signature) + offset
+        content[place : place + 2] = (int.from_bytes(content[place : place + 2], "little") | flag).to_bytes(2, "little")
+    return bytes(content)
+
+
 def test_a_locked_zip_is_refused(tmp_path):
     path = make_zip(tmp_path / "locked.zip", **{"a.png": png()})
-    content = bytearray(path.read_bytes())
-    for signature, offset in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
-        content[content.find(signature) + offset] |= 1
-    path.write_bytes(content)
+    path.write_bytes(_flagged(path.read_bytes(), 1))
     with pytest.raises(BadInput, match="password"):
         data.from_files(path, **FORM)
 

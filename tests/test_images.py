@@ -189,6 +189,13 @@ def test_encoded_pictures_read_back():
         images.encode(picture, "tga")
 
 
+def test_a_drawing_that_unpacks_to_millions_of_pixels_is_refused():
+    drawing = images.data_url(np.zeros((2100, 2100, 1), np.uint8), "png")
+    assert len(drawing) < images.MAX_URL_CHARACTERS / 10
+    with pytest.raises(BadInput, match="at most 4,000,000"):
+        images.from_data_url(drawing)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_film_plays_there_and_back(tmp_path, channels):
     dice = np.random.default_rng(0).integers(0, 256, (2, 8, 8, channels)).astype(float)
@@ -250,6 +257,20 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path):
     (tmp_path / "empty").mkdir()
     images.save(SOME[:2], tmp_path / "empty")
     assert len(list((tmp_path / "empty").iterdir())) == 2
+
+
+def test_a_folder_takes_the_place_of_the_old_one_whole_or_not_at_all(tmp_path):
+    out = tmp_path / "out"
+    for text in ("old", "new"):
+        with images.written_folder(out) as folder:
+            (folder / "deep").mkdir()
+            (folder / "deep" / text).write_text(text)
+    assert [path.name for path in out.rglob("*")] == ["deep", "new"]
+    with pytest.raises(BadInput, match="No space left"), images.written_folder(out) as folder:
+        (folder / "new").write_text("half")
+        raise OSError(28, "No space left on device")
+    assert (out / "deep" / "new").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_out_beside_a_file_instead_of_a_folder_is_refused(tmp_path):

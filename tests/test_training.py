@@ -137,6 +137,7 @@ def test_ends_on_minutes_and_on_epochs(pictures):
     assert timed.is_whole
     assert timed.seconds >= 0.6
     assert last_of(train(TINY.override(epochs=2), pictures, device="cpu")).step == 2 * (100 // 16)
+    assert last_of(train(TINY.override(epochs=0.01), pictures, device="cpu")).step == 1
 
 
 def test_previews_have_the_form_of_pictures(pictures):
@@ -175,6 +176,7 @@ def test_recipe_survives_its_text():
         ('data = "x"\nsteps = 3\nbatch = 1.5', "batch"),
         ('data = "x"\nsteps = 3\nspeed = 1', "speed"),
         ('data = "x"\nsteps = 3\nframing = "round"', "framing"),
+        ('data = "x"\nsteps = 3\nframing = [1]', "framing"),
         ('data = "x"\nsteps = 3\n[model]\nlatent = 0', "latent"),
         ('data = "x"\nsteps = 3\n[card]\ncolour = "red"', "colour"),
     ],

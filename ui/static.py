@@ -54,20 +54,15 @@ def write(sources: list[str], out: Path, single_file: bool = False) -> list[Path
     if single_file:
         if len(models) != 1:
             raise BadInput(f"One file holds one model; {len(models)} were named.")
-        try:
-            with images.written_whole(out) as file:
-                file.write(one_file(models[0]))
-        except OSError as error:
-            raise BadInput(f"{out} cannot be written: {error.strerror or error}.") from error
+        with images.written_whole(out) as file:
+            file.write(one_file(models[0]))
         return [out]
+    checkpoints.refuse_foreign(out, MARK)
     files = _files(models)
-
-    def fill(folder: Path) -> None:
+    with images.written_folder(out) as folder:
         for name, content in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
-
-    checkpoints.publish(out, fill, MARK)
     return [out / name for name in files]
 
 

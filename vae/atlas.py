@@ -57,7 +57,7 @@ class Knob:
 
 @dataclass(frozen=True)
 class Atlas:
-    """kl (D,) nats; mean (D,) and covariance (D, D) of the aggregate posterior; directions (D, D), a row each, unit
+    """kl (D,) nats; mean (D,) and covariance (D, D) of the posteriors' means; directions (D, D), a row each, unit
 
     length, widest first, with spreads (D,), the standard deviations along them; examples uint8 (E, H, W, C);
     familiar_error: the mean squared error, pixels in [0, 1], that 99 % of held-out reconstructions stay under;
@@ -329,12 +329,13 @@ def _batches(pictures: np.ndarray):
 def typical(mean: Tensor, labels: np.ndarray | None = None, seed: int = 0) -> list[int]:
     """(N, D) posterior means -> at most EXAMPLES rows that stand for all: of each kind the one nearest to its middle.
 
-    Kinds are the labels (N,) where there are few, in their order; else clusters (scikit-learn's k-means), the largest first.
+    Kinds are the labels (N,) where there are few and none is missing, in their order; else clusters (scikit-learn's k-means),
+    the largest first.
     """
     from sklearn.cluster import KMeans
 
     count = min(EXAMPLES, len(mean))
-    if labels is not None and len(set(labels)) <= count:
+    if labels is not None and len(set(labels)) <= count and (labels == labels).all():  # a gap is NaN, unlike itself
         kinds, order = labels, sorted(set(labels))
     else:
         kinds = KMeans(count, n_init=1, random_state=seed).fit_predict(mean.numpy())

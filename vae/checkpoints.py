@@ -1,13 +1,11 @@
-"""A checkpoint: a folder with a model, its atlas, the recipe that made it and its card. Found, loaded, listed, published."""
+"""A checkpoint: a folder with a model, its atlas, the recipe that made it and its card. Found, loaded, listed."""
 
 import contextlib
 import hashlib
 import os
 import re
-import shutil
-import tempfile
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -151,7 +149,7 @@ def load(source: str | Path, device: str | None = None) -> Checkpoint:
         AttributeError,
     ) as error:  # broken TOML, JSON or UTF-8; JSON that is no object
         raise BadInput(f"{folder} is damaged: its recipe or config cannot be read ({error}).") from error
-    if recipe.get("framing") not in FRAMINGS:
+    if recipe.get("framing") not in tuple(FRAMINGS):
         raise BadInput(f"The recipe in {folder} has no framing that is known: {', '.join(FRAMINGS)}.")
     atlas = Atlas.load(folder)
     config = model.config
@@ -177,43 +175,8 @@ def _find(source: str | Path) -> Path:
 
 
 def refuse_foreign(folder: Path, mark: str = "config.json") -> None:
-    """BadInput if the folder holds something without a file of that name, or a repository: publishing would delete it."""
+    """BadInput if the folder holds something without a file of that name, or a repository: both would go."""
     is_ours = (folder / mark).is_file() and not (folder / ".git").exists()
     if folder.exists() and not is_ours and (folder.is_file() or any(folder.iterdir())):
         what = "a checkpoint" if mark == "config.json" else "what stood there before"
         raise BadInput(f"{folder} holds something else than {what}; name another folder.")
-
-
-def publish(folder: Path, fill: Callable[[Path], None], mark: str = "config.json") -> None:
-    """Makes a folder appear at once and whole, a checkpoint's: fill writes into a folder beside it, which then takes the name.
-
-    What stood there before stays untouched until then, and goes afterwards; it needs to have a file called `mark`.
-    BadInput where the disk refuses.
-    """
-    refuse_foreign(folder, mark)
-    beside = old = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-        fill(beside)
-        for path in beside.rglob("*"):
-            if path.is_file():
-                path.chmod(0o644)  # safetensors leaves its files to their owner alone
-                with open(path, "rb") as file:
-                    os.fsync(file.fileno())
-        beside.chmod(0o755)
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.old."))
-            os.replace(folder, old)
-        try:
-            os.replace(beside, folder)
-        except OSError:
-            if old is not None:
-                os.replace(old, folder)
-            raise
-    except OSError as error:
-        raise BadInput(f"{folder} cannot be written: {error.strerror or error}.") from error
-    finally:
-        for leftover in (beside, old):
-            if leftover is not None:
-                shutil.rmtree(leftover, ignore_errors=True)

@@ -135,7 +135,7 @@ def _reader(field: dataclasses.Field):
     if field.name in ("widths", "critic_widths"):
         return lambda text: tuple(int(part) for part in text.split(","))
     if field.type is bool:
-        return lambda text: {"true": True, "false": False}[text.lower()]
+        return lambda text: bool(("false", "true").index(text.lower()))
     return field.type
 
 
@@ -157,22 +157,27 @@ def _train(options: argparse.Namespace) -> None:
     learn, held = (data.load(config.data, options.data, part=part, **form) for part in ("train", "heldout"))
 
     stopped = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.append(True))
+    handlers = {
+        number: signal.signal(number, lambda *_: stopped.append(True)) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     steps = train(
         config, learn.images, run_file=run_file, resume=options.resume, stop=lambda: bool(stopped),
         device=options.device, precision=options.precision,
     )  # fmt: skip
-    with tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {postfix}") as bar:
-        for progress in steps:
-            bar.n = round(100 * progress.fraction, 1)
-            left = tqdm.format_interval(progress.seconds_left)
-            bar.set_postfix_str(
-                f"step {progress.step}, reconstruction {progress.reconstruction:.1f} + KL {progress.kl:.1f} nats, "
-                f"{progress.pictures_per_second:.0f} pictures/s, {left} left"
-            )
-            if progress.note:
-                bar.write(progress.note)
+    try:
+        with tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {postfix}") as bar:
+            for progress in steps:
+                bar.n = round(100 * progress.fraction, 1)
+                left = tqdm.format_interval(progress.seconds_left)
+                bar.set_postfix_str(
+                    f"step {progress.step}, reconstruction {progress.reconstruction:.1f} + KL {progress.kl:.1f} nats, "
+                    f"{progress.pictures_per_second:.0f} pictures/s, {left} left"
+                )
+                if progress.note:
+                    bar.write(progress.note)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     if not progress.is_whole:
         raise BadInput(f"stopped at step {progress.step}; the same command with --resume goes on from there.")
     numbers = evaluation.publish(

@@ -5,6 +5,7 @@ Everything about a file is checked before its bytes are unpacked, and nothing is
 
 import csv
 import io
+import lzma
 import os
 import zipfile
 import zlib
@@ -26,6 +27,18 @@ MAX_PICTURES = 300_000
 MAX_FILE_BYTES = 30 * 2**20
 MAX_ARRAY_BYTES = 6 * 2**30
 MAX_RATIO = 200  # of unpacked to packed bytes; pictures hardly shrink, bombs shrink a thousandfold
+DAMAGED = (
+    zipfile.BadZipFile,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    ValueError,
+    IndexError,
+    lzma.LZMAError,
+    zlib.error,
+)
+MAX_COLUMNS = 100  # of a table of attributes
+MAX_WORD = 60  # characters of an attribute: numpy gives every row of a column as much room as the longest needs
 
 
 @dataclass(frozen=True)
@@ -97,6 +110,10 @@ def _torchvision(name: str, root: Path, train: bool) -> Pictures:
 
 
 def _embedded() -> Pictures:
+    if not EMBEDDED.is_file():  # `pip install` takes the package alone
+        raise BadInput(
+            "digits-small comes with a checkout of the project, not with the installed package; take digits."
+        )
     with np.load(EMBEDDED, allow_pickle=False) as file:
         array, labels = file["images"][..., None], file["labels"].astype(str)
     return Pictures(array, [f"{i:05d}" for i in range(len(array))], {"label": labels})
@@ -161,11 +178,11 @@ def _zip_entries(source: Path, most: int):
     try:
         archive = zipfile.ZipFile(source)
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+    except DAMAGED as error:
         raise BadInput(f"{source.name} is no zip that can be read; give a zip of PNG, JPEG or WebP files.") from error
     for entry in entries:
         path = PurePosixPath(entry.filename.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+        if path.is_absolute() or ".." in path.parts or ":" in str(path).partition("/")[0]:
             raise BadInput(f"{source.name} has a path that climbs out ({entry.filename[:60]!r}); make the zip again.")
         if entry.flag_bits & 1:
             raise BadInput(f"{source.name} is locked with a password; give one without.")
@@ -181,7 +198,7 @@ def _zip_entries(source: Path, most: int):
         try:
             with archive.open(entry) as file:
                 return file.read(MAX_FILE_BYTES + 1)  # the header's size may lie
-        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError, zlib.error) as error:
+        except DAMAGED as error:
             raise BadInput("this part of the zip is damaged.") from error
 
     tables = [entry for entry in entries if PurePosixPath(entry.filename).name == "attributes.csv"]
@@ -195,14 +212,23 @@ def _is_picture(name: str) -> bool:
 
 
 def _attributes(text: str, names: list[str]) -> dict[str, np.ndarray]:
-    rows = {row.get("file"): row for row in csv.DictReader(io.StringIO(text))}
+    wanted = {*names, *(PurePosixPath(name).name for name in names)}
+    try:
+        rows = {row["file"]: row for row in csv.DictReader(io.StringIO(text)) if row.get("file") in wanted}
+    except csv.Error as error:
+        raise BadInput(f"attributes.csv cannot be read: {error}.") from error
     missing = [name for name in names if name not in rows and PurePosixPath(name).name not in rows]
     if missing:
         raise BadInput(f"attributes.csv has no row for {missing[0]}; it needs a column named file and a row a picture.")
     ordered = [rows.get(name) or rows[PurePosixPath(name).name] for name in names]
+    kept = [key for key in ordered[0] if key not in (None, "file")]
+    if len(kept) > MAX_COLUMNS:
+        raise BadInput(f"attributes.csv has {len(kept):,} columns of attributes; {MAX_COLUMNS} is the limit.")
     columns = {}
-    for column in (key for key in ordered[0] if key not in (None, "file")):
+    for column in kept:
         values = [row[column] or "" for row in ordered]
+        if max(map(len, values)) > MAX_WORD:
+            raise BadInput(f"attributes.csv has text of over {MAX_WORD} characters in the column {column[:40]}.")
         try:
             columns[column] = np.array([value or "nan" for value in values], dtype=np.float64)
         except ValueError:

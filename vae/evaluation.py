@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from huggingface_hub import ModelCardData
 
-from vae import checkpoints, distances, latents
+from vae import checkpoints, distances, images, latents
 from vae import critic as critics
 from vae import device as devices
 from vae.atlas import PRIORS, Atlas, chart
@@ -176,9 +176,9 @@ def publish(
     if model.config.likelihood == "gaussian":
         some = train.images[:: max(1, len(train) // SIGMA_PICTURES)]
         model.sigma.fill_(estimate_sigma(model, some, seed))
-    result = {}
-
-    def fill(beside: Path) -> None:
+    folder = Path(folder)
+    checkpoints.refuse_foreign(folder)
+    with images.written_folder(folder) as beside:
         model.save_pretrained(beside)
         (beside / "README.md").unlink(missing_ok=True)  # the mixin's empty card
         (beside / "recipe.toml").write_text(recipe, encoding="utf-8")
@@ -200,15 +200,13 @@ def publish(
             may_show=may_show,
             seed=seed,
         ).save(beside)
-        result.update(evaluate(shipped, heldout.images, seed))
+        result = evaluate(shipped, heldout.images, seed)
         checkpoint = checkpoints.load(beside, device=str(model.device))
         rows = compare(checkpoint, train, heldout, seed) if figures else {}
         if figures:
             _draw_figures(beside / "figures", checkpoint, heldout if may_show else None, history, seed)
-        card = _card(checkpoint, Path(folder).name, result, rows, train, history, seconds, figures)
+        card = _card(checkpoint, folder.name, result, rows, train, history, seconds, figures)
         (beside / "README.md").write_text(card, encoding="utf-8")
-
-    checkpoints.publish(Path(folder), fill)
     return result
 
 

@@ -5,6 +5,7 @@ cast to fp32 when a session opens. So they are stored once, and fetched once for
 """
 
 import contextlib
+import copy
 import filecmp
 import io
 import json
@@ -54,7 +55,7 @@ def export(checkpoint: Checkpoint, folder: Path) -> list[Path]:
         import onnxscript  # noqa: F401 (what torch.onnx asks for)
     except ImportError as error:
         raise BadInput("Exporting needs the packages onnx and onnxscript: pip install onnx onnxscript.") from error
-    vae, config = checkpoint.model.cpu(), checkpoint.model.config
+    vae, config = copy.deepcopy(checkpoint.model).cpu(), checkpoint.model.config  # others may be drawing with it
     weights = checkpoint.folder / WEIGHTS
     places = _places(weights)
     graphs = {

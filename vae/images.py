@@ -9,6 +9,7 @@ import io
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,21 +23,26 @@ from vae.errors import BadInput
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_BYTES = 30_000_000
 MAX_URL_CHARACTERS = 1_000_000  # of a drawing
+MAX_URL_PIXELS = 4_000_000
 MAX_PIXELS = 30_000_000
-MAX_JPEG_PIXELS = 64_000_000  # libjpeg decodes at a fraction of the size, so a phone's 50 megapixels are cheap
+JPEG_MORE = 2  # times as many: libjpeg decodes at a fraction of the size, so a phone's 50 megapixels are cheap
 MIN_SIDE = 8
 MAX_RATIO = 20
 LOADED_SIDE = 2048  # what `load` gives back at most; no model here looks closer
+AT_ONCE = threading.BoundedSemaphore(
+    2
+)  # the largest picture takes 500 MB while it is decoded, and a server has many threads
 
 # Brands of ISO media files (bytes 8 to 12) that hold photographs which Pillow reads only with plugins, or not everywhere.
 PHONE_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis")
 
 
-def load(source: str | Path | bytes) -> np.ndarray:
+def load(source: str | Path | bytes, most: int = MAX_PIXELS) -> np.ndarray:
     """A file's path or its bytes -> (H, W, 3) uint8: RGB, upright, no alpha, first frame, longer side at most LOADED_SIDE.
 
     Transparency is laid on white, 16-bit and float pictures are scaled to 8 bits, EXIF turns are applied. Raises BadInput for
-    whatever is no readable picture, and for one too large, too small or too long: before it is decoded.
+    whatever is no readable picture, and for one of more than `most` pixels (a JPEG may have twice as many), too small or too
+    long: before it is decoded.
     """
     data = source if isinstance(source, bytes) else _read(Path(source))
     if len(data) > MAX_BYTES:
@@ -44,13 +50,13 @@ def load(source: str | Path | bytes) -> np.ndarray:
     if data[4:8] == b"ftyp" and data[8:12] in PHONE_BRANDS:
         raise BadInput("This is a HEIC or AVIF picture, which cannot be read here: please save it as JPEG or PNG.")
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_header(image)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image, AT_ONCE:
+            _check_header(image, most)
             return np.array(_upright_rgb(image))  # a copy, because Pillow's own buffer cannot be written to
     except BadInput:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise BadInput(f"The picture is far too large: at most {MAX_PIXELS:,} pixels are taken.") from error
+        raise BadInput(f"The picture is far too large: at most {most:,} pixels are taken.") from error
     except UnidentifiedImageError as error:
         raise BadInput("This file is no picture that can be read: PNG, JPEG, WebP, GIF, BMP and TIFF can.") from error
     except MemoryError:
@@ -69,9 +75,9 @@ def _read(path: Path) -> bytes:
         raise BadInput(f"The file {str(path)!r} cannot be read: {error.strerror}.") from error
 
 
-def _check_header(image: Image.Image) -> None:
+def _check_header(image: Image.Image, most: int) -> None:
     width, height = image.size
-    most = MAX_JPEG_PIXELS if image.format in ("JPEG", "MPO") else MAX_PIXELS
+    most *= JPEG_MORE if image.format in ("JPEG", "MPO") else 1
     if width * height > most:
         raise BadInput(f"The picture has {width:,} x {height:,} pixels: at most {most:,} in all are taken.")
     if min(width, height) < MIN_SIDE:
@@ -183,7 +189,7 @@ def from_data_url(url: object) -> np.ndarray:
         data = base64.b64decode(body, validate=True)
     except ValueError as error:
         raise BadInput("A drawing's data URL is cut short or damaged; please draw it again.") from error
-    return load(data)
+    return load(data, MAX_URL_PIXELS)
 
 
 LOOKS = ("plain", "polished", "retro", "ink")
@@ -260,8 +266,12 @@ def save(pictures: np.ndarray, out: str | Path) -> None:
     elif out.suffix == ".png":
         with written_whole(out) as file:
             file.write(encode(grid(pictures)))
+    elif out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise BadInput(f"{str(out)!r} already exists and is not an empty folder: please name a new one.")
     else:
-        _save_folder(pictures, out)
+        with written_folder(out) as folder:
+            for index, picture in enumerate(pictures):
+                (folder / f"{index:05d}.png").write_bytes(encode(picture))
 
 
 @contextmanager
@@ -284,24 +294,35 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
             temporary.unlink(missing_ok=True)
 
 
-def _save_folder(pictures: np.ndarray, out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BadInput(f"{str(out)!r} already exists and is not an empty folder: please name a new one.")
-    temporary = None
+@contextmanager
+def written_folder(path: Path) -> Iterator[Path]:
+    """A folder that takes the name `path`, and the place of what stood there, when the block ends well; else it vanishes."""
+    aside = None
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
-        for index, picture in enumerate(pictures):
-            (temporary / f"{index:05d}.png").write_bytes(encode(picture))
-        temporary.chmod(0o755)
-        if out.exists():
-            out.rmdir()
-        os.replace(temporary, out)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        new, old = aside / "new", aside / "old"  # Windows renames to no name that is taken, not even by an empty folder
+        new.mkdir()
+        yield new
+        for found in new.rglob("*"):
+            if found.is_file():
+                found.chmod(0o644)  # safetensors leaves its files to their owner alone
+                with found.open("r+b") as file:  # Windows syncs only what may be written to
+                    os.fsync(file.fileno())
+        new.chmod(0o755)
+        if path.exists():
+            path.replace(old)
+        try:
+            new.replace(path)
+        except OSError:
+            if old.exists():
+                old.replace(path)
+            raise
     except OSError as error:
-        raise BadInput(f"{str(out)!r} cannot be written: {error.strerror or error}.") from error
+        raise BadInput(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
     finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _checked(pictures: np.ndarray) -> np.ndarray:

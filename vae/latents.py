@@ -1,4 +1,4 @@
-"""Pure arithmetic on latents, float32 tensors (N, D): dice, lines and arcs, traversals, planes, mixtures, refinement."""
+"""Pure arithmetic on latents, float32 tensors (N, D): dice, lines and arcs, traversals, planes, refinement."""
 
 import math
 import time

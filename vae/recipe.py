@@ -87,7 +87,7 @@ class TrainConfig:
             raise BadInput(f"critic_widths is {widths!r}; it must be a list of whole numbers from 1 to 1024.")
         if not (isinstance(self.data, str) and self.data):
             raise BadInput(f"data is {self.data!r}; it must be the name of a set.")
-        if self.framing not in FRAMINGS:
+        if self.framing not in tuple(FRAMINGS):  # which, unlike the dictionary, can be asked for any TOML value
             raise BadInput(f"framing is {self.framing!r}; it must be one of {', '.join(FRAMINGS)}.")
         if self.made_up not in MADE_UP:
             raise BadInput(f"made_up is {self.made_up!r}; it must be one of {', '.join(MADE_UP)}.")

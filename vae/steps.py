@@ -192,9 +192,14 @@ def inputs_of(
         "angle": torch.rand(quarter, 1, generator=generator) * math.pi / 2,
         "blend": F.normalize(torch.randn(2 * quarter, batch, generator=generator)),
         "shift": torch.randint(-SHIFT, SHIFT + 1, (2,), generator=generator),
-        **({} if prior is None else {"dreams": prior.sample(2 * quarter, generator.initial_seed())}),
         **{name: torch.tensor(value) for name, value in {"rate": rate, "beta": beta, "decay": decay}.items()},
+        **({} if prior is None else {"dreams": prior.sample(2 * quarter, _seed_from(generator))}),
     }
+
+
+def _seed_from(generator: torch.Generator) -> int:
+    """A seed of its own: the generator's would start its numbers again, and dreams would wear the posterior's noise."""
+    return int(torch.randint(2**62, (), generator=generator))
 
 
 def learn(run: Run, config: TrainConfig, dtype: torch.dtype, inputs: dict[str, Tensor]) -> Tensor:

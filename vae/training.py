@@ -90,7 +90,7 @@ def train(
     dtype = devices.precision(precision)
     batch = min(config.batch, count)
     per_epoch = count // batch
-    length = config.steps or round(config.epochs * per_epoch)
+    length = config.steps or (max(1, round(config.epochs * per_epoch)) if config.epochs else 0)
     run = steps.Run(config, target)
     if resume and run_file is not None and run_file.exists():
         run.load(run_file, config, count)

@@ -485,6 +485,9 @@ def test_two_tabs_of_one_visitor_do_not_mix(page, url):
 def test_a_visitor_who_stayed_through_a_restart_goes_on(browser, tmp_path):
     script, own = bench.ROOT / "app.py", {"GRADIO_TEMP_DIR": str(tmp_path)}
     page = browser.new_context().new_page()
+    page.route(
+        "**/app_id", lambda route: route.abort()
+    )  # else Gradio sees the server come back, and loads the page anew
     with bench.server(script, **own) as (process, address):
         bench.wait_for(process, address)
         open_explore(page, address)
