@@ -143,11 +143,14 @@ def test_no_file_outside_of_the_uploads_is_read_or_removed(model_id, uploads, tm
         str(uploads / "link.png"),
         str(uploads),
         "a\0b",
+        "\ud800",
+        "a" * 5000,
         5,
         None,
         "",
     ):
-        assert "error" in explore.encode({"model": model_id, "path": path}), path
+        answer = explore.encode({"model": model_id, "path": path})
+        assert "not here" in answer["error"], path
     assert file.exists()
 
 

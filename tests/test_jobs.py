@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ui import jobs
+from ui import jobs, page
 from vae import checkpoints
 from vae.errors import BadInput
 
@@ -157,5 +157,23 @@ def test_runs_live_for_a_day_and_there_are_never_too_many(runs):
         os.utime(folder, (now - age, now - age))
     assert jobs.find(folders[0].name) is None, "too old, though not yet removed"
     assert jobs.find(folders[1].name) is not None
-    jobs._tidy()
+    jobs.tidy()
     assert [folder.exists() for folder in folders] == [False] + [True] * jobs.RUNS_AT_MOST + [False] * 2
+
+
+def test_pictures_that_a_dead_server_left_go_when_the_next_one_starts(runs):
+    left, fresh = (jobs.root() / (32 * letter) for letter in "ab")
+    for folder in (left, fresh):
+        (folder / "pictures").mkdir(parents=True)
+    os.utime(left, (time.time() - jobs.GRACE_SECONDS - 60,) * 2)
+    page.build()
+    assert [(folder / "pictures").exists() for folder in (left, fresh)] == [False, True]
+
+
+@pytest.mark.parametrize("name", ["avatars", "avatars128"])
+def test_drawn_faces_can_be_learnt_from_where_they_are(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("VAE_DATA", str(tmp_path))
+    assert "avatars" not in jobs.available()
+    (tmp_path / f"{name}.zip").touch()
+    assert "avatars" in jobs.available()
+    assert jobs.avatars() == name

@@ -154,7 +154,7 @@ def test_an_unknown_model_is_refused(value):
 
 def test_a_picked_picture_goes_on_as_its_latent():
     _, thrown = sample.throw(*FIRST)
-    latent, tabs = sample.send(thrown, 2, "explore")
+    latent, tabs = sample.send(thrown, FIRST[0], 2, "explore")
     assert latent == thrown["latents"][2]
     assert tabs.selected == "explore"
 
@@ -162,7 +162,12 @@ def test_a_picked_picture_goes_on_as_its_latent():
 @pytest.mark.parametrize("index", [-1, 4, None, "0", 1.0, float("nan"), []])
 def test_a_picture_that_was_not_thrown_cannot_be_picked(index):
     with pytest.raises(BadInput, match="picture number"):
-        sample.send(sample.throw(*FIRST)[1], index, "morph")
+        sample.send(sample.throw(*FIRST)[1], FIRST[0], index, "morph")
+
+
+def test_a_picture_of_another_model_is_not_taken_for_one_of_this():
+    with pytest.raises(BadInput, match="the model before"):
+        sample.send(sample.throw(*FIRST)[1], "another", 0, "explore")
 
 
 def test_the_download_holds_every_picture_as_it_was_decoded(tiny):

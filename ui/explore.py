@@ -200,7 +200,7 @@ def surprise(asked: dict) -> dict:
 def closer(asked: dict) -> dict:
     """{"model", "z": [D], "seen": URL as encode gave it} -> {"z"}: after CLOSER_SECONDS of search, nearer to what was seen.
 
-    One visitor at a time: the search takes all of the machine's cores.
+    One visitor at a time: the search takes a core for as long as it lasts.
     """
     model = shelf.get(asked.get("model"))
     z, seen = _latent(asked.get("z"), model), model.prepare(images.from_data_url(asked.get("seen")))
@@ -283,8 +283,12 @@ def _example(number: object, model: Checkpoint):
 def _upload(path: object):
     """The picture in a file that was uploaded a moment ago, and the file is gone. Never a file from elsewhere."""
     folder = Path(get_upload_folder()).resolve()
-    file = Path(path).resolve() if isinstance(path, str) and "\0" not in path else folder
-    if not file.is_relative_to(folder) or not file.is_file():
+    try:
+        file = Path(path).resolve() if isinstance(path, str) else folder
+        is_there = file.is_relative_to(folder) and file.is_file()
+    except (OSError, ValueError):  # too long, or of characters that no path has
+        is_there = False
+    if not is_there:
         raise BadInput(say("explore.bad_path"))
     try:
         return images.load(file)

@@ -1,7 +1,7 @@
 """Trainings that visitors start from the page: at most one at a time on a machine, each in a process of its own (`ui.worker`).
 
 A run is a folder named by an unguessable token, which only the browser that started it knows: config.json, pictures/
-(a visitor's own, while they are needed), progress.json, previews.json, then checkpoint/ or error.json. Whatever a run
+(a visitor's own, until they are read), progress.json, previews.json, then checkpoint/ or error.json. Whatever a run
 is doing can be read from its folder, so a reloaded page finds its run. Runs live for a day.
 """
 
@@ -47,11 +47,12 @@ def start(config: dict, pictures: Sequence[str | Path] = ()) -> str:
     """Start a training and return its token; BadInput if a value is out of range, or while another run has the machine.
 
     config: data (one of DATA), latent (2 to 64, whole), beta (0 to 10), minutes (0.1 to 10), seed (optional).
-    pictures: the visitor's files, where data is "pictures": one zip, or some pictures. Copied, and removed when the run ends.
+    pictures: the visitor's files, where data is "pictures": one zip, or some pictures. The worker removes its copy once it has
+    read it.
     """
     wish = _checked(config, pictures)
     with _door:
-        _tidy()
+        tidy()
         lock = _take_lock()
         token = secrets.token_urlsafe(24)
         run = root() / token
@@ -108,8 +109,13 @@ def previews(token: str) -> dict:
 
 def available() -> list[str]:
     """The entries of DATA that this machine has: drawn faces only where VAE_DATA holds them."""
-    has_avatars = (Path(os.environ.get("VAE_DATA") or "/nowhere") / "avatars.zip").is_file()
-    return [name for name in DATA if name != "avatars" or has_avatars]
+    return [name for name in DATA if name != "avatars" or avatars()]
+
+
+def avatars() -> str:
+    """What the set of drawn faces in VAE_DATA is called, drawn small or large; "" where there is none."""
+    folder = Path(os.environ.get("VAE_DATA") or "/nowhere")
+    return next((name for name in ("avatars", "avatars128") if (folder / f"{name}.zip").is_file()), "")
 
 
 def stop(token: str) -> None:
@@ -255,14 +261,16 @@ def _see_out(token: str, child: subprocess.Popen, seconds: float) -> None:
         log.error("training %s... ended with code %s", token[:6], child.returncode)
 
 
-def _tidy() -> None:
-    """Remove runs older than a day, and the oldest beyond RUNS_AT_MOST."""
+def tidy() -> None:
+    """Remove runs older than a day, the oldest beyond RUNS_AT_MOST, and pictures left by a server that ended in the midst."""
     runs = [folder for folder in root().iterdir() if is_token(folder.name) and not is_alive(folder.name)]
     runs.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
     for place, run in enumerate(runs):
         if place >= RUNS_AT_MOST or _is_old(run):
             shutil.rmtree(run, ignore_errors=True)
             _children.pop(run.name, None)
+        elif time.time() - run.stat().st_mtime > GRACE_SECONDS:
+            shutil.rmtree(run / "pictures", ignore_errors=True)
 
 
 def _folder(token: object) -> Path | None:

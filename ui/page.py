@@ -5,7 +5,7 @@ import html
 import gradio as gr
 import torch
 
-from ui import explore, morph, sample, shelf, theme, train
+from ui import explore, jobs, morph, sample, shelf, theme, train
 from ui.edge import spoken
 from ui.shelf import Page
 from ui.theme import COMPONENTS, RUNTIME
@@ -36,6 +36,7 @@ def build() -> gr.Blocks:
     """The whole page, ready to launch with LAUNCH."""
     # A picture takes a few ms on one core; the others are for other requests, and for a training.
     torch.set_num_threads(1)
+    jobs.tidy()
     gr.set_static_paths([COMPONENTS, RUNTIME, faces.FINDER, *shelf.static_files()])
     with gr.Blocks(title=say("page.title"), analytics_enabled=False, delete_cache=(600, 3600)) as demo:
         # Outside of the tabs: a closed tab would not load them, and a reloaded page would lose its run.

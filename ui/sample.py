@@ -77,8 +77,10 @@ def open_model(
     return chips, *throw(model_id, count, seed, temperature, prior, look)
 
 
-def send(thrown: dict, index: int, tab: str) -> tuple[list[float], dict]:
-    """The latent of one thrown picture, and the tab to go to. BadInput if there is no such picture."""
+def send(thrown: dict, model_id: str, index: int, tab: str) -> tuple[list[float], dict]:
+    """The latent of one thrown picture, and the tab to go to. BadInput if there is no such picture, or of another model."""
+    if thrown["model"] != model_id:
+        raise BadInput(say("sample.other_model"))
     latents = thrown["latents"]
     if not (isinstance(index, int) and 0 <= index < len(latents)):
         raise BadInput(say("sample.no_picture", value=str(index)[:40], count=len(latents)))
@@ -179,18 +181,18 @@ def build(page: Page) -> None:
         **private,
     )
 
-    tiles.explore(spoken(_on_explore), thrown, [page.sent, page.tabs], **quiet, **private)
-    tiles.morph(spoken(_on_morph), thrown, [page.picked, page.tabs], **quiet, **private)
+    tiles.explore(spoken(_on_explore), [thrown, page.model_id], [page.sent, page.tabs], **quiet, **private)
+    tiles.morph(spoken(_on_morph), [thrown, page.model_id], [page.picked, page.tabs], **quiet, **private)
     take.click(spoken(keep), thrown, file, **quiet, **private).success(
         None, js="() => document.querySelector('#sample-file').click()"
     )
 
 
-def _on_explore(thrown: dict, event: gr.EventData) -> Iterator[tuple]:
+def _on_explore(thrown: dict, model_id: str, event: gr.EventData) -> Iterator[tuple]:
     yield None, gr.skip()  # else the same latent, sent twice, would be no change, and nobody would look
-    yield send(thrown, event.index, "explore")
+    yield send(thrown, model_id, event.index, "explore")
 
 
-def _on_morph(thrown: dict, event: gr.EventData) -> Iterator[tuple]:
+def _on_morph(thrown: dict, model_id: str, event: gr.EventData) -> Iterator[tuple]:
     yield None, gr.skip()
-    yield send(thrown, event.index, "morph")
+    yield send(thrown, model_id, event.index, "morph")

@@ -25,7 +25,7 @@ FETCHED = {
 KEPT_OPEN = 12  # models in memory at most, about 20 MB each; the one unused for longest goes first
 
 log = logging.getLogger(__name__)
-_door = threading.Lock()
+_door, _loading = threading.Lock(), threading.Lock()
 _open: OrderedDict[str, Checkpoint] = OrderedDict()
 
 
@@ -51,13 +51,18 @@ def get(model_id: object) -> Checkpoint:
     """The checkpoint called model_id, a name or a run's token; opened on first use. BadInput if there is no such model."""
     if not isinstance(model_id, str):
         raise BadInput(say("page.no_model"))
+    found = _open.get(model_id)
+    # A visitor's own model goes after a day, opened or not.
+    folder = _folder(model_id) if found is None or jobs.is_token(model_id) else found.folder
+    if found is None:
+        with _loading:  # apart from the door, so that nobody waits who drags a knob of another
+            found = _open.get(model_id) or checkpoints.load(folder)
     with _door:
-        if model_id not in _open:
-            _open[model_id] = checkpoints.load(_folder(model_id))
-            while len(_open) > KEPT_OPEN:
-                _open.popitem(last=False)
+        _open[model_id] = found
         _open.move_to_end(model_id)
-        return _open[model_id]
+        while len(_open) > KEPT_OPEN:
+            _open.popitem(last=False)
+    return found
 
 
 def default() -> str:

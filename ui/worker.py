@@ -8,6 +8,7 @@ import dataclasses
 import json
 import logging
 import os
+import shutil
 import sys
 import threading
 from pathlib import Path
@@ -65,8 +66,13 @@ def learn(run: Path, wish: dict) -> None:
     """Train as wish says, noting progress in the run's folder, then publish run/checkpoint; BadInput for unfit pictures."""
     values = {name: wish[name] for name in ("latent", "beta", "minutes", "seed")}
     recipe = RECIPES[wish["data"]].override(**values)
+    if wish["data"] == "avatars":
+        recipe = recipe.override(data=jobs.avatars())
     recipe = dataclasses.replace(recipe, card={"title": say(f"train.title_{wish['data']}")})
-    seen, held = _pictures(recipe, wish.get("source"))
+    try:
+        seen, held = _pictures(recipe, wish.get("source"))
+    finally:
+        shutil.rmtree(run / "pictures", ignore_errors=True)  # a visitor's own: read, and not kept
     shown = held.images[:PREVIEWS]
     pictures = {"shown": [images.data_url(picture) for picture in shown]}
     revision, steps, unit_kl = 0, 0, []

@@ -4,10 +4,8 @@ A graph is a few kilobytes: its weights stay in model.safetensors, fp16 as they 
 cast to fp32 when a session opens. So they are stored once, and fetched once for both. Inputs and outputs are fp32.
 """
 
-import contextlib
 import copy
 import filecmp
-import io
 import json
 import shutil
 import warnings
@@ -91,7 +89,7 @@ def decoder_end(weights: Path) -> int:
 def _graph(module: nn.Module, example: Tensor, inputs: list[str], outputs: list[str], places: dict) -> bytes:
     from onnx import TensorProto, helper
 
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module.eval(), (example,), dynamo=True, opset_version=OPSET, input_names=inputs, output_names=outputs,

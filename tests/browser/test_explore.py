@@ -372,6 +372,27 @@ def test_an_example_is_a_starting_point(page, url):
     wait_for_another(page, before)
 
 
+def test_a_later_choice_is_not_undone_by_the_answer_to_an_earlier_one(page, url):
+    page.add_init_script("delete window.Worker;")  # so that the server answers
+    held = []
+
+    def answer(route):
+        question = route.request.post_data_json
+        held.append(route) if question["data"].get("example") == 1 else route.continue_()
+
+    page.route("**/component_server/**", answer)
+    open_explore(page, url)
+    page.get_by_role("button", name="example 2").click()
+    page.get_by_role("button", name="example 3").click()
+    model = checkpoints.load(checkpoints.names()[0])
+    drawn = images.data_url(model.decode(model.encode(model.atlas.examples[2:3]))[0])
+    page.wait_for_function(IS_ALIKE, arg=drawn)
+    with page.expect_response("**/component_server/**"):
+        held[0].continue_()
+    page.evaluate("new Promise(done => setTimeout(done, 300))")  # nothing is to happen, so there is nothing to wait for
+    assert page.evaluate(IS_ALIKE, drawn)
+
+
 def test_a_photograph_of_something_else_gets_a_friendly_sentence(page, url, tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     (tmp_path / "photo.jpg").write_bytes(images.encode(noise, "jpeg"))

@@ -409,6 +409,19 @@ def test_models_switched_while_things_are_under_way_say_nothing_wrong(page, url,
 
 
 @pytest.mark.skipif(len(MODELS) < 2, reason="needs two models")
+def test_a_film_that_plays_ends_with_its_model(page, url):
+    page.goto(url)
+    use_every_tab(page)
+    page.get_by_role("tab", name="Morph").click()
+    page.locator("#morph-film .play").click()
+    page.wait_for_function("document.querySelector('#morph-film').dataset.frame > 1")
+    page.locator(f".lp-picker [data-id={MODELS[1]}]").click()
+    page.wait_for_selector(f"{READY}[data-model={MODELS[1]}]", state="attached")
+    page.wait_for_selector("#morph-film .strip img")
+    assert page.locator("#morph-film .play").inner_text() == "▶ Play"
+
+
+@pytest.mark.skipif(len(MODELS) < 2, reason="needs two models")
 def test_a_line_that_breaks_is_told_and_tried_again(browser, url):
     context = browser.new_context(service_workers="block")  # which would not be asked to fail
     page = context.new_page()

@@ -349,11 +349,12 @@ export class Explore {
 
   // A latent that is on its way, with what there is to say about it.
   async #take(coming) {
-    const { view } = this;
-    const waiting = setTimeout(() => view === this.view && this.say(this.words.wait), 600);
+    const { view } = this, asked = (this.asked = {});
+    const isWanted = () => view === this.view && asked === this.asked; // no other model, and nothing else, was chosen meanwhile
+    const waiting = setTimeout(() => isWanted() && this.say(this.words.wait), 600);
     try {
       const { z, note, seen, spread, ...portrait } = await coming;
-      if (view !== this.view) return; // another model has been opened meanwhile
+      if (!isWanted()) return;
       this.latent.jump(z);
       this.found = { z, seen, spread, mean: z };
       this.pad.sure(spread ?? null);
@@ -365,7 +366,7 @@ export class Explore {
       this.eyesButton.hidden = !this.eyes.photo;
       this.say(note, { seen: note ? seen : "" });
     } catch (error) {
-      if (view === this.view) this.say(error.message, { isError: true });
+      if (isWanted()) this.say(error.message, { isError: true });
     } finally {
       clearTimeout(waiting);
     }

@@ -39,7 +39,7 @@
     } catch {
       throw new Error(props.words.offline);
     }
-    return ask("encode", { path: sent.path });
+    return ask("encode", { path: sent.path }, 1); // the file is gone once it has been read
   }
 
   const backend = {

@@ -22,6 +22,7 @@ export default function ({ element, props, watch }) {
     const share = frames.length > 1 ? range.value / (frames.length - 1) : 0.5;
     frames = props.value?.frames ?? [];
     if (!frames.length) {
+      stop();
       large.removeAttribute("src");
       return strip.replaceChildren();
     }
