@@ -152,6 +152,13 @@ def test_an_unknown_model_is_refused(value):
         morph.start(value)
 
 
+def test_a_seed_that_lies_there_already_throws_nothing_new():
+    _, thrown = sample.throw(*FIRST)
+    assert all("pictures" not in part for part in sample.throw_seed(thrown, *FIRST))
+    again, _ = sample.throw_seed(thrown, *FIRST[:2], FIRST[2] + 1, *FIRST[3:])
+    assert len(again["pictures"]) == FIRST[1]
+
+
 def test_a_picked_picture_goes_on_as_its_latent():
     _, thrown = sample.throw(*FIRST)
     latent, tabs = sample.send(thrown, FIRST[0], 2, "explore")

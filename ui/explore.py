@@ -25,13 +25,13 @@ from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
 from vae.framing import square
 
-EXAMPLES = 8
 EXAMPLE_SIDE = 64  # pixels, at most: they are shown small, and all of them come with the page
 LABELS = section("knobs")  # for knobs whose name in the data is not what people would say
 TRAITS = section("traits")  # where what a picture can have is called otherwise than the knob
 FIRST = (
     "smile", "glasses", "turn", "beard", "hat", "long_hair", "hair_lightness", "skin_lightness", "roll", "hair=blond",
     "young", "hair=gray", "background_light", "blue_sky", "kind=sea", "kind=forest", "kind=street", "kind=mountain",
+    *(f"label={digit}" for digit in range(10)),
 )  # fmt: skip
 DIRECTIONS = 12  # shown of those that the model found by itself
 AT_ONCE = 32  # latents in one call
@@ -58,8 +58,7 @@ def view(model_id: str) -> dict:
 def view_of(model: Checkpoint, model_id: str) -> dict:
     """The same of any model, but for where its files lie."""
     card, config = model.recipe.get("card", {}), model.model.config
-    shown = model.atlas.examples[:EXAMPLES]
-    places = model.encode(shown)
+    places = model.encode(model.atlas.examples)
     start = _short(places[0].tolist())
     return {
         "model": model_id,
@@ -75,7 +74,7 @@ def view_of(model: Checkpoint, model_id: str) -> dict:
         "picture": images.data_url(model.decode([start])[0]),
         "hash": model.digest,
         "knobs": [_plain(knob, model.atlas) for knob in _in_order(model.atlas.knobs())],
-        "examples": [images.data_url(small(picture)) for picture in shown],
+        "examples": [images.data_url(small(picture), "webp") for picture in model.atlas.examples],
         "places": [_short(place, 3) for place in places.tolist()],
     }
 

@@ -206,7 +206,7 @@ def _copied(pictures: Sequence[str | Path], folder: Path) -> Path:
     if len(files) == 1 and files[0].suffix.lower() == ".zip":
         return Path(shutil.copyfile(files[0], folder / "pictures.zip"))
     for number, file in enumerate(files):
-        shutil.copyfile(file, folder / f"{number:05d}{file.suffix.lower()[:8]}")
+        shutil.copyfile(file, folder / f"{number:05d}-{file.stem[:60]}{file.suffix.lower()[:8]}")
     return folder
 
 

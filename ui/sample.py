@@ -68,6 +68,13 @@ def throw_again(
     return seed, *throw(model_id, count, seed, temperature, prior, look, only)
 
 
+def throw_seed(thrown: dict, model_id: str, count: int, seed: int, *settings: object) -> tuple:
+    """What a typed seed throws; nothing new where it lies there already: a field that is left tells its value once more."""
+    if (thrown["model"], thrown["seed"]) == (model_id, seed):
+        return gr.skip(), gr.skip()
+    return throw(model_id, count, seed, *settings)
+
+
 def open_model(
     model_id: str, count: int, seed: int, temperature: float, prior: str, look: str = AS_DRAWN
 ) -> tuple[dict, dict, dict]:
@@ -170,8 +177,9 @@ def build(page: Page) -> None:
     settings = [page.model_id, count, seed, temperature, prior, look, only]
     quiet = {"show_progress": "hidden", "trigger_mode": "always_last"}
     private = {"api_visibility": "private"}
-    changes = [count.input, temperature.input, prior.input, look.input, only.input, seed.submit, seed.blur]
+    changes = [count.input, temperature.input, prior.input, look.input, only.input]
     gr.on(changes, spoken(throw), settings, [tiles, thrown], api_name="sample", **quiet)
+    gr.on([seed.submit, seed.blur], spoken(throw_seed), [thrown, *settings], [tiles, thrown], **quiet, **private)
     page.model_id.change(spoken(open_model), settings[:-1], [only, tiles, thrown], **quiet, **private)
     again.click(
         spoken(throw_again),

@@ -123,7 +123,10 @@ MODULES = reachable("explore.js", "gallery.js", "side.js", "film.js")
 theme = _theme()
 css = f"{FONT}\n:root{{color-scheme:light;{variables(0)}}}\n.dark{{color-scheme:dark;{variables(1)}}}\n"
 css_paths = sorted(COMPONENTS.glob("*.css"))
+# Gradio names the browser's language as the page's, but the words here are English, and a screen reader goes by the name.
+ENGLISH = """<script>{ const page = document.documentElement, name = () => page.lang === "en" || (page.lang = "en");
+new MutationObserver(name).observe(page, { attributeFilter: ["lang"] }); name(); }</script>"""
 # Fetched beside Gradio's own files, not one after another when they are called for.
-head = f'<link rel="preload" href="{FONT_FILE}" as="font" type="font/woff2" crossorigin>' + "".join(
+head = f'{ENGLISH}<link rel="preload" href="{FONT_FILE}" as="font" type="font/woff2" crossorigin>' + "".join(
     f'<link rel="modulepreload" href="{_url(name)}">' for name in MODULES
 )

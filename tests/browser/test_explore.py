@@ -393,6 +393,40 @@ def test_a_later_choice_is_not_undone_by_the_answer_to_an_earlier_one(page, url)
     assert page.evaluate(IS_ALIKE, drawn)
 
 
+def test_reset_takes_away_what_was_brought(page, url):
+    open_explore(page, url)
+    page.get_by_role("button", name="example 2").click()
+    brought = page.locator(f"{BOARD} .original, {BOARD} [data-act=closer], {BOARD} [data-act=blink]")
+    for one in brought.all():
+        expect(one).to_be_visible()
+    act(page, "reset")
+    for one in brought.all():
+        expect(one).to_be_hidden()
+
+
+def test_what_was_said_of_a_picture_goes_with_it(page, url):
+    open_explore(page, url)
+    link(page)
+    page.locator(f"{BOARD} input[type=range]").first.press("End")
+    expect(page.locator(f"{BOARD} .note")).to_be_hidden()
+
+
+def test_a_walk_that_nobody_sees_ends(page, url):
+    open_explore(page, url)
+    act(page, "wander")
+    wait_for_another(page, shown(page))
+    page.get_by_role("tab", name="Sample").click()
+    expect(page.locator(f"{BOARD} [data-act=wander]")).to_have_text("Wander")
+
+
+def test_the_page_says_that_it_is_english(browser, url):
+    page = browser.new_context(locale="ar-EG").new_page()
+    open_explore(page, url)
+    page.get_by_text("Settings").or_(page.locator("footer")).first.wait_for()
+    assert page.evaluate("document.documentElement.lang") == "en"
+    page.context.close()
+
+
 def test_a_photograph_of_something_else_gets_a_friendly_sentence(page, url, tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     (tmp_path / "photo.jpg").write_bytes(images.encode(noise, "jpeg"))

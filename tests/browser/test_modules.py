@@ -57,6 +57,17 @@ def test_the_lamp_says_what_the_atlas_says(opened, name):
     np.testing.assert_allclose(typicality.clip(0), atlas.typicality(z), atol=0.01)
 
 
+@pytest.mark.parametrize("share, word", [(-1, "0"), (0.005, "0"), (0.05, "1"), (0.5, "2"), (0.999, "2"), (1, "3")])
+def test_the_lamp_does_not_take_the_average_for_typical(opened, share, word):
+    body = """const lamp = new Lamp({ lamp_0: "0", lamp_1: "1", lamp_2: "2", lamp_3: "3" });
+        lamp.open({ typicality: () => given.share });
+        lamp.show([]);
+        const said = () => lamp.bar.getAttribute("aria-valuetext");
+        for (let i = 0; i < 100 && !said(); i++) await new Promise(requestAnimationFrame);
+        return said();"""
+    assert run(opened, "lamp.js", "Lamp", body, {"share": share}) == word
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if len(checkpoints.load(name).atlas.named) > 3])
 def test_a_locked_direction_is_the_one_that_the_atlas_keeps_still(opened, name):
     atlas = checkpoints.load(name).atlas

@@ -125,10 +125,9 @@ export class Explore {
     this.drawButton.hidden = view.form.channels > 1;
     this.about.replaceChildren(make("summary", {}, this.words.about), ...view.about.map(text => make("p", {}, text)));
     this.about.hidden = !view.about.length;
-    this.eyes.load({});
-    this.found = null;
+    this.howCode.textContent = fill(this.words.how_code, { model: this.#isPublic ? view.model : "my-model" });
     this.shareButton.hidden = !this.#isPublic || location.protocol === "file:"; // which others do not have
-    this.eyesButton.hidden = this.closerButton.hidden = this.blinkButton.hidden = this.original.hidden = true;
+    this.#leave();
     this.startBox.replaceChildren(...view.examples.map((url, example) =>
       make("button", {
         class: "start", type: "button", "aria-label": fill(this.words.example, { number: example + 1 }),
@@ -142,6 +141,20 @@ export class Explore {
     this.say("");
     this.#follow();
     this.live.forget(false);
+  }
+
+  // What was brought here, and all that belongs to it, goes.
+  #leave() {
+    this.asked = this.found = null;
+    this.eyes.load({});
+    this.pad.sure(null);
+    this.eyesButton.hidden = this.closerButton.hidden = this.blinkButton.hidden = this.original.hidden = true;
+  }
+
+  #reset() {
+    this.latent.reset();
+    this.#leave();
+    this.say("");
   }
 
   // What the lamp, the locks and the map know; they work without, as far as they can.
@@ -246,7 +259,7 @@ export class Explore {
         make("div", { class: "meta" }, this.size, this.figures),
         this.lamp.element,
         make("div", { class: "btns" },
-          button("surprise", () => this.#surprise(), "main"), this.wanderButton, button("reset", () => this.latent.reset()),
+          button("surprise", () => this.#surprise(), "main"), this.wanderButton, button("reset", () => this.#reset()),
           this.undo, this.redo, button("keep", () => this.#keep()), this.shareButton)),
       this.note);
     const starts = make("div", { class: "starts" },
@@ -259,10 +272,13 @@ export class Explore {
         make("div", { class: "btns" }, button("grid", () => this.#grid()), this.blinkButton),
         make("details", { class: "how" }, make("summary", {}, words.sure), make("p", {}, words.sure_says),
           make("p", { class: "formula" }, words.sure_formula), make("pre", { tabindex: 0 }, make("code", {}, words.sure_code)))));
+    this.howCode = make("code");
     const how = make("details", { class: "lp-card how" },
       make("summary", {}, words.how), make("p", {}, words.how_says), make("p", { class: "formula" }, words.how_formula),
-      make("pre", { tabindex: 0 }, make("code", {}, words.how_code)));
+      make("pre", { tabindex: 0 }, this.howCode));
     this.about = make("details", { class: "lp-card how" });
+    // Under another tab nobody sees where it goes.
+    new IntersectionObserver(() => this.root.offsetParent || this.wander.stop()).observe(this.canvas);
     this.root.replaceChildren(
       picture,
       make("div", { class: "more" }, this.stripBox, this.about, how),
@@ -282,6 +298,7 @@ export class Explore {
     this.redo.disabled = !this.latent.future.length;
     if (this.latent.z === this.shown) return;
     this.shown = this.latent.z;
+    if (this.noted !== this.shown && !this.said) this.say(""); // it was said of another picture
     this.lamp.show(this.latent.z);
     this.live.show(this.latent.z);
   }
@@ -398,6 +415,7 @@ export class Explore {
   say(text, { from = "", isError = false, seen = "" } = {}) {
     if (!text && from && this.said !== from) return;
     this.said = text ? from : "";
+    this.noted = this.latent.z;
     this.note.hidden = !text;
     this.note.classList.toggle("error", isError && !!text);
     this.note.replaceChildren(...(seen ? [make("img", { src: seen, alt: this.words.seen, width: 48, height: 48 })] : []), make("span", {}, text));

@@ -47,6 +47,7 @@ export default function ({ element, props, watch }) {
     if (timer) return stop();
     play.textContent = pauseWords;
     timer = setInterval(() => {
+      if (!element.offsetParent) return stop(); // another tab is in front
       const at = Number(range.value);
       if (at + step < 0 || at + step >= frames.length) step = -step;
       show(at + step);

@@ -8,11 +8,11 @@ import {
 const LONGEST = 1600; // pixels of the longer side of what is opened; no model here looks closer
 const [SHORTEST, SLIMMEST] = [8, 20]; // a side in pixels, and a side over the other, as vae.images takes them
 
-// A visitor's file -> upright, on white. Throws "unreadable" for what is no picture, or too small or too long to be one.
+// A visitor's file -> upright, on white. Throws "unreadable" for what is no picture, "misshapen" for one too small or too long.
 export async function opened(blob) {
   const bitmap = await createImageBitmap(blob).catch(() => { throw new Error("unreadable"); });
   const sides = [bitmap.width, bitmap.height], [low, high] = [Math.min(...sides), Math.max(...sides)];
-  if (low < SHORTEST || high > SLIMMEST * low) throw new Error("unreadable");
+  if (low < SHORTEST || high > SLIMMEST * low) throw new Error("misshapen");
   const [width, height] = sides.map(side => Math.round(side * Math.min(1, LONGEST / high)));
   const brush = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   Object.assign(brush, { fillStyle: "#fff", imageSmoothingQuality: "high" });

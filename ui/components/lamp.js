@@ -32,11 +32,12 @@ export class Lamp {
     if (!this.atlas) return;
     const share = this.atlas.typicality(this.z);
     const place = share > 0 ? LEFT + (1 - LEFT) * share : LEFT * Math.exp(share);
-    const level = share < RARE ? 0 : share < COMMON ? 1 : 2;
+    // Denser than every picture that was held out is only the middle of them all, a blur.
+    const level = share < RARE ? 0 : share < COMMON ? 1 : share < 1 ? 2 : 3;
     this.mark.style.left = `${100 * place}%`;
     this.element.dataset.level = level;
     const text = this.words[`lamp_${level}`];
-    this.says.textContent = level === 1 ? text : "";
+    this.says.textContent = level % 2 ? text : "";
     this.bar.setAttribute("aria-valuenow", Math.round(100 * Math.max(0, share)));
     this.bar.setAttribute("aria-valuetext", text);
   }

@@ -19,7 +19,7 @@ export async function encoded(from, { model, where, form, words }) {
     const seen = urlOf(await bitmapOf(picture));
     return { z, spread, seen, note: notes.map(note => words[note]).join(" "), ...portrait };
   } catch (error) {
-    const key = { nothing: "no_shape", unreadable: "unreadable", eyes: "bad_eyes", large: "too_large" }[error.message];
+    const key = { nothing: "no_shape", unreadable: "unreadable", misshapen: "misshapen", eyes: "bad_eyes", large: "too_large" }[error.message];
     throw key ? Object.assign(new Error(words[key]), { isFinal: true, reason: error.message }) : error;
   }
 }
