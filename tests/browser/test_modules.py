@@ -160,12 +160,9 @@ def test_the_browser_takes_over_and_the_mark_says_so(page, url):
 
 @pytest.mark.parametrize("broken", ["**/ort-wasm-simd-threaded.bin", "**/decoder.onnx*", "**/model_worker.js"])
 def test_where_the_browser_cannot_draw_the_server_does(page, url, broken, complaints):
-    warnings = []
-    page.on("console", lambda message: message.type == "warning" and warnings.append(message.text))
     page.route(broken, lambda route: route.fulfill(status=404, body="gone"))
-    open_explore(page, url)
-    while not any("no model in this browser" in text for text in warnings):
-        page.wait_for_timeout(50)
+    with page.expect_console_message(lambda message: "no model in this browser" in message.text):
+        open_explore(page, url)
     before = shown(page)
     act(page, "surprise")
     page.wait_for_function(f"old => document.querySelector('{CANVAS}').toDataURL() !== old", arg=before)

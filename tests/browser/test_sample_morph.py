@@ -156,6 +156,8 @@ def test_another_model_fills_both_tabs_and_takes_a_drawing(page, url):
     page.get_by_role("tab", name="Morph").click()
     drawing = page.locator("#morph-a [data-way=draw]")
     expect(drawing).to_be_visible()
+    side = checkpoints.load(GREY).model.config.size  # the film of the model before is larger
+    page.wait_for_function(f"document.querySelector('#morph-film .large').naturalWidth === {side}")
     before, frame = source(page, "#morph-a .given"), source(page, "#morph-film .large")
     drawing.click()
     box = page.locator("dialog[open] canvas").bounding_box()
