@@ -20,7 +20,7 @@ from vae import latents
 from vae.device import noise_generator
 from vae.directions import Named, fit_named
 from vae.errors import BadInput
-from vae.model import VAE, to_pictures, to_tensor
+from vae.model import VAE, decoded, posterior_of
 from vae.priors import Mixture, fit_mixture
 
 PRIORS = ("normal", "mixture")
@@ -28,7 +28,6 @@ ACTIVE_NATS = 0.01  # a unit that says less than this on average is asleep
 MIN_SCORE = 0.7  # of a named direction that is worth a knob
 EXAMPLES = 10
 DRAWN_EXAMPLES, DRAWN_TEMPERATURE = 500, 0.7  # where examples are drawn: many, and none too bold
-BATCH = 250
 PLAIN = ("kl", "mean", "covariance", "directions", "spreads", "likelihoods")  # saved under their own names
 SHARES = 101
 TRAIT = 0.75  # of a knob's step; at half of it a third of the bearded had no beard to be seen
@@ -272,24 +271,22 @@ def chart(
     heldout: pictures that calibrate what is familiar and that a visitor may start from; labels (of heldout): their kinds;
     first: the row of the one to begin with. Where may_show is false, a visitor starts from pictures that the model drew itself.
     """
-    mean, spread = _encode(model, pictures)  # (N, D) twice
-    kl = 0.5 * (mean.square() + spread.square() - 1 - 2 * spread.log()).mean(dim=0)
+    learnt, held = posterior_of(model, pictures), posterior_of(model, heldout)
+    mean = learnt.mean
     center = mean.mean(dim=0)
     values, vectors = torch.linalg.eigh(torch.cov(mean.T.double()).reshape(len(center), len(center)))
     directions = vectors.T.flip(0).float()
     strongest = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True))
     directions = directions * strongest.sign()  # eigenvectors have no sign of their own: the largest entry is positive
-    mixture = fit_mixture(_drawn(mean, spread, seed), seed)
-    held = _encode(model, heldout)
+    mixture = fit_mixture(learnt.sample(noise_generator(seed)), seed)
     if may_show:
-        rows = typical(held[0], labels, seed)
+        rows = typical(held.mean, labels, seed)
         examples = heldout[rows if first is None else [first, *(row for row in rows if row != first)][: len(rows)]]
     else:
         drawn = mixture.sample(DRAWN_EXAMPLES, seed, DRAWN_TEMPERATURE)
-        with torch.inference_mode():
-            examples = to_pictures(model.decode(drawn[typical(drawn, seed=seed)].to(model.device)))
+        examples = decoded(model, drawn[typical(drawn, seed=seed)])
     return Atlas(
-        kl=kl,
+        kl=learnt.kl().mean(dim=0),
         mean=center,
         covariance=torch.cov(mean.T).reshape(len(center), len(center)),
         directions=directions.contiguous(),
@@ -297,33 +294,15 @@ def chart(
         named=fit_named(mean, attributes or {}),
         mixture=mixture,
         examples=np.ascontiguousarray(examples),
-        familiar_error=float(torch.quantile(_errors(model, heldout), 0.99)),
-        likelihoods=torch.quantile(mixture.log_prob(_drawn(*held, seed)), torch.linspace(0, 1, SHARES)),
+        familiar_error=float(torch.quantile(_errors(model, held.mean, heldout), 0.99)),
+        likelihoods=torch.quantile(mixture.log_prob(held.sample(noise_generator(seed))), torch.linspace(0, 1, SHARES)),
     )
 
 
-def _drawn(mean: Tensor, spread: Tensor, seed: int) -> Tensor:
-    """(N, D) twice -> (N, D): a draw from each posterior."""
-    return mean + spread * torch.randn(mean.shape, generator=noise_generator(seed))
-
-
-def _encode(model: VAE, pictures: np.ndarray) -> tuple[Tensor, Tensor]:
-    with torch.inference_mode():
-        found = [model.encode(to_tensor(part, model.device)) for part in _batches(pictures)]
-    return torch.cat([p.mean for p in found]).cpu(), torch.cat([(0.5 * p.logvar).exp() for p in found]).cpu()
-
-
-def _errors(model: VAE, pictures: np.ndarray) -> Tensor:
-    """uint8 (N, H, W, C) -> (N,): mean squared error of each reconstruction, pixels in [0, 1]."""
-    with torch.inference_mode():
-        batches = (to_tensor(part, model.device) for part in _batches(pictures))
-        return torch.cat(
-            [(model.decode(model.encode(x).mode()) - x).square().mean(dim=(1, 2, 3)).cpu() for x in batches]
-        )
-
-
-def _batches(pictures: np.ndarray):
-    return (pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH))
+def _errors(model: VAE, z: Tensor, pictures: np.ndarray) -> Tensor:
+    """Latents (N, D) and uint8 (N, H, W, C) -> (N,): mean squared error of each decoded picture, pixels in [0, 1]."""
+    pairs = zip(decoded(model, z), pictures, strict=True)
+    return torch.tensor([np.square((again.astype(np.float32) - picture) / 255).mean() for again, picture in pairs])
 
 
 def typical(mean: Tensor, labels: np.ndarray | None = None, seed: int = 0) -> list[int]:

@@ -21,12 +21,11 @@ from vae import latents
 from vae.atlas import Atlas
 from vae.errors import BadInput
 from vae.framing import FRAMINGS, fit
-from vae.model import VAE, Posterior, to_pictures, to_tensor
+from vae.model import VAE, Posterior, decoded, posterior_of, to_tensor
 
 DEFAULT = "avatars"
 BOUND = 8.0  # latents are clamped to +-BOUND: nothing a model learns lies further out
 FILES = ("config.json", "model.safetensors", "atlas.json", "atlas.safetensors", "recipe.toml")
-BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -71,19 +70,11 @@ class Checkpoint:
         wanted = (config.size, config.size, config.channels)
         if pictures.ndim != 4 or pictures.shape[1:] != wanted:
             raise BadInput(f"Pictures are {pictures.shape}; {self.name} wants N of {wanted}.")
-        with torch.inference_mode():
-            parts = [
-                self.model.encode(to_tensor(pictures[i : i + BATCH], self.model.device))
-                for i in range(0, len(pictures), BATCH)
-            ]
-        return Posterior(*(torch.cat(found).cpu() for found in zip(*((p.mean, p.logvar) for p in parts), strict=True)))
+        return posterior_of(self.model, pictures)
 
     def decode(self, z: Tensor | np.ndarray | list) -> np.ndarray:
         """(N, D), clamped to +-BOUND -> uint8 (N, H, W, C). BadInput for another shape or values that are no numbers."""
-        z = self._checked(z)
-        with torch.inference_mode():
-            parts = [to_pictures(self.model.decode(z[i : i + BATCH])) for i in range(0, len(z), BATCH)]
-        return np.concatenate(parts) if parts else np.empty((0, *self.atlas.examples.shape[1:]), np.uint8)
+        return decoded(self.model, self._checked(z))
 
     def refine(
         self, z: Tensor | np.ndarray | list, pictures: np.ndarray, seconds: float = 2.0

@@ -23,6 +23,7 @@ from vae.errors import BadInput
 
 LIKELIHOODS = ("gaussian", "bernoulli")
 GROUPS = 8
+BATCH = 250  # pictures through a model at once, where there is no gradient
 
 
 @dataclass(frozen=True)
@@ -245,6 +246,25 @@ class VAE(nn.Module, PyTorchModelHubMixin, library_name="pytorch", tags=["vae", 
             raise BadInput(f"The weights of {model_id} hold values that are no numbers.")
         model.load_state_dict(state)
         return model.to(map_location).eval()
+
+
+def posterior_of(model: VAE, pictures: np.ndarray) -> Posterior:
+    """uint8 (N, H, W, C) -> their posteriors, float32 on the CPU."""
+    with torch.inference_mode():
+        parts = [model.encode(to_tensor(part, model.device)) for part in _batches(pictures)]
+    return Posterior(torch.cat([part.mean for part in parts]).cpu(), torch.cat([part.logvar for part in parts]).cpu())
+
+
+def decoded(model: VAE, z: Tensor) -> np.ndarray:
+    """(N, D), wherever it lies -> uint8 (N, H, W, C)."""
+    shape = (0, model.config.size, model.config.size, model.config.channels)
+    with torch.inference_mode():
+        parts = [to_pictures(model.decode(part.to(model.device))) for part in _batches(z)]
+    return np.concatenate([np.empty(shape, np.uint8), *parts])
+
+
+def _batches(rows):
+    return (rows[start : start + BATCH] for start in range(0, len(rows), BATCH))
 
 
 def to_tensor(pictures: np.ndarray | Tensor, device: torch.device | str = "cpu") -> Tensor:
