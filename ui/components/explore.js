@@ -298,7 +298,7 @@ export class Explore {
     this.redo.disabled = !this.latent.future.length;
     if (this.latent.z === this.shown) return;
     this.shown = this.latent.z;
-    if (this.noted !== this.shown && !this.said) this.say(""); // it was said of another picture
+    if (!this.note.hidden && !this.said && this.noted !== this.shown) this.say(""); // it was said of another picture
     this.lamp.show(this.latent.z);
     this.live.show(this.latent.z);
   }
