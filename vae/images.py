@@ -29,9 +29,8 @@ JPEG_MORE = 2  # times as many: libjpeg decodes at a fraction of the size, so a 
 MIN_SIDE = 8
 MAX_RATIO = 20
 LOADED_SIDE = 2048  # what `load` gives back at most; no model here looks closer
-AT_ONCE = threading.BoundedSemaphore(
-    2
-)  # the largest picture takes 500 MB while it is decoded, and a server has many threads
+# The largest picture takes 500 MB while it is decoded, and a server has many threads.
+AT_ONCE = threading.BoundedSemaphore(2)
 
 # Brands of ISO media files (bytes 8 to 12) that hold photographs which Pillow reads only with plugins, or not everywhere.
 PHONE_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis")
