@@ -167,7 +167,7 @@ def build(page: Page) -> None:
                         elem_classes="lp-chips", elem_id="morph-path",
                     )  # fmt: skip
                     steps = gr.Slider(
-                        *STEPS, FIRST["steps"], step=1, label=say("morph.steps"), buttons=[],
+                        *STEPS, FIRST["steps"], step=1, precision=0, label=say("morph.steps"), buttons=[],
                         elem_classes="lp-slider", elem_id="morph-steps",
                     )  # fmt: skip
                     take = gr.Button(say("morph.download"), variant="primary", elem_id="morph-download", min_width=0)

@@ -145,7 +145,7 @@ def build(page: Page) -> None:
     with gr.Row(elem_classes="lp-sample"):
         with gr.Column(elem_classes="lp-card lp-throw", min_width=0):
             count = gr.Slider(
-                *COUNT, FIRST["count"], step=1, label=say("sample.count"), buttons=[],
+                *COUNT, FIRST["count"], step=1, precision=0, label=say("sample.count"), buttons=[],
                 elem_classes="lp-slider", elem_id="sample-count",
             )  # fmt: skip
             temperature = gr.Slider(

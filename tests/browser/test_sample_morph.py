@@ -138,6 +138,14 @@ def test_steps_way_strip_and_play_move_the_film(page, url):
     expect(page.locator("#morph-film output")).not_to_have_text("100 % B")
 
 
+def test_a_number_between_two_is_rounded(page, url):
+    open_tab(page, url, "Sample")
+    count = page.locator("#sample-count input[type=number]")
+    count.fill("3.7")
+    count.press("Enter")
+    expect(page.locator(TILES)).to_have_count(4)
+
+
 def test_a_file_that_is_no_picture_is_answered_and_nothing_is_lost(page, url, tmp_path):
     (tmp_path / "text.png").write_text("no picture")
     open_tab(page, url, "Morph")
