@@ -270,3 +270,15 @@ def test_whatever_is_asked_of_a_real_model_gets_an_answer_in_words(asked):
     bug = explore.say("page.bug")
     for function in FUNCTIONS:
         assert function(asked | {"model": shelf.default()}).get("error") != bug
+
+
+@pytest.mark.skipif("digits" not in checkpoints.names(), reason="no checkpoint of digits")
+def test_digits_have_a_knob_each_in_their_order_and_can_be_asked_for_alone():
+    named = [knob for knob in explore.view("digits")["knobs"] if knob["kind"] == "named"]
+    assert [knob["label"][-1] for knob in named] == list("0123456789")
+    model = shelf.get("digits")
+    assert [label for label, _ in explore.traits(model.atlas)] == list("0123456789")
+    threes = model.atlas.prior("mixture", 32, 0, only=["label=3"])
+    again = model.encode(model.decode(threes))  # what the encoder reads in the pictures themselves
+    probe = model.atlas.probes[[row.name for row in model.atlas.named].index("label=3")]
+    assert float(((again - model.atlas.mean) @ probe > 0.4).float().mean()) > 0.9

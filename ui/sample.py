@@ -24,7 +24,7 @@ PRIORS = ("mixture", "normal")
 AS_DRAWN = "drawn"
 LOOKS = (AS_DRAWN, "polished", "retro", "ink")
 FIRST = {"count": 32, "seed": 2026, "temperature": 0.9, "prior": "mixture", "look": AS_DRAWN}
-TRAITS = 8  # chips at most
+TRAITS = 10  # chips at most: as many as there are digits
 NEW_SEEDS = 10_000  # what "Throw again" chooses among: numbers that can be told to a friend
 
 

@@ -5,7 +5,7 @@ import { download, fill, make } from "./dom.js";
 import gallery from "./gallery.js";
 
 const NEW_SEEDS = 10_000; // numbers that can be told to a friend
-const MOST_TRAITS = 8;
+const MOST_TRAITS = 10;
 const CELL = 128; // pixels of a picture on the sheet that is kept
 
 export class SamplePage {
