@@ -364,7 +364,8 @@ def test_a_new_version_never_meets_files_of_the_old_one(browser, tmp_path):
         page.reload()
         use_every_tab(page)
         assert page.locator(EXPLORE).get_attribute("data-model") == MODELS[0]
-        page.wait_for_function("async () => (await navigator.serviceWorker.getRegistration()).waiting !== null")  # all is fetched
+        # All of the new version is here; before that the old page's end would change nothing.
+        page.wait_for_function("async () => (await navigator.serviceWorker.getRegistration()).waiting !== null")
         page.close()
         page = context.new_page()
         page.goto(address)
