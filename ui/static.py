@@ -181,7 +181,7 @@ def _page(models: list[Checkpoint], folders: list[str], first: dict, addresses: 
         ],
         parts={name: Markup(part) for name, part in parts.items()},
         modules=[addresses[f"lp/{name}"] for name in MODULES],
-        licences=_licences(models).replace("-->", "").replace("--", "- -") if is_single else "",
+        licences=_licences(models) if is_single else "",  # in a comment, which no text ends: ">" is escaped
         imports=_json({"imports": bare}) if is_single else None,
         site=_json(site),
     )  # fmt: skip

@@ -3,7 +3,6 @@
 import functools
 import html
 import json
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -13,11 +12,11 @@ from gradio.utils import get_upload_folder
 from ui import jobs, shelf, static
 from ui.edge import spoken
 from ui.shelf import Page
+from ui.theme import COMPONENTS
 from ui.words import say
 from vae import data, images
 from vae.errors import BadInput
 
-COMPONENTS = Path(__file__).with_name("components")
 NORMAL = {"latent": 16, "beta": 1, "minutes": 1}
 STOPS = {
     "latent": (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64),

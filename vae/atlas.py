@@ -294,15 +294,15 @@ def chart(
         named=fit_named(mean, attributes or {}),
         mixture=mixture,
         examples=np.ascontiguousarray(examples),
-        familiar_error=float(torch.quantile(_errors(model, held.mean, heldout), 0.99)),
+        familiar_error=float(torch.quantile(errors(heldout, decoded(model, held.mean)), 0.99)),
         likelihoods=torch.quantile(mixture.log_prob(held.sample(noise_generator(seed))), torch.linspace(0, 1, SHARES)),
     )
 
 
-def _errors(model: VAE, z: Tensor, pictures: np.ndarray) -> Tensor:
-    """Latents (N, D) and uint8 (N, H, W, C) -> (N,): mean squared error of each decoded picture, pixels in [0, 1]."""
-    pairs = zip(decoded(model, z), pictures, strict=True)
-    return torch.tensor([np.square((again.astype(np.float32) - picture) / 255).mean() for again, picture in pairs])
+def errors(pictures: np.ndarray, again: np.ndarray) -> Tensor:
+    """uint8 (N, H, W, C) twice -> (N,): the mean squared error between each two, pixels in [0, 1]."""
+    pairs = zip(pictures, again, strict=True)  # one by one: as floats all of them are large
+    return torch.tensor([np.square((one.astype(np.float32) - other) / 255).mean() for one, other in pairs])
 
 
 def typical(mean: Tensor, labels: np.ndarray | None = None, seed: int = 0) -> list[int]:

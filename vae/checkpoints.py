@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vae import device as devices
 from vae import latents
-from vae.atlas import Atlas
+from vae.atlas import Atlas, errors
 from vae.errors import BadInput
 from vae.framing import FRAMINGS, fit
 from vae.model import VAE, Posterior, decoded, posterior_of, to_tensor
@@ -100,9 +100,8 @@ class Checkpoint:
 
     def is_familiar(self, picture: np.ndarray) -> bool:
         """Whether a prepared picture (H, W, C) comes back about as well as held-out pictures did."""
-        again = self.decode(self.encode(picture[None]))[0]
-        error = float(np.square((again.astype(np.float32) - picture) / 255).mean())
-        return error <= self.atlas.familiar_error
+        pictures = picture[None]
+        return float(errors(pictures, self.decode(self.encode(pictures)))) <= self.atlas.familiar_error
 
 
 def root() -> Path:
