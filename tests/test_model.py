@@ -1,5 +1,6 @@
 """The model against closed forms, round trips through its saved form, and what a damaged form is answered with."""
 
+import dataclasses
 import json
 import pickle
 
@@ -10,7 +11,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from vae.errors import BadInput
-from vae.model import VAE, Posterior, VAEConfig, to_pictures, to_tensor
+from vae.model import STYLE, VAE, Norm, Posterior, VAEConfig, to_pictures, to_tensor
 
 SMALL = VAEConfig(size=12, channels=3, latent=5, widths=(8, 16), stem=2)
 
@@ -157,9 +158,27 @@ def test_a_pickle_is_never_opened(saved, tmp_path):
     [
         ("size", 7), ("size", 64.0), ("size", True), ("channels", 2), ("channels", 4), ("latent", 0), ("latent", 513),
         ("widths", ()), ("widths", (12,)), ("widths", (8,) * 7), ("widths", "64"), ("stem", 3), ("stem", 16),
-        ("likelihood", "laplace"), ("sigma_floor", 0), ("sigma_floor", float("nan")), ("sigma_floor", "x"),
+        ("likelihood", "laplace"), ("sigma_floor", 0), ("sigma_floor", float("nan")), ("sigma_floor", "x"), ("adaptive_norm", 1),
     ],
 )  # fmt: skip
 def test_config_names_what_is_wrong(field, value):
     with pytest.raises(BadInput, match=field):
         VAEConfig(**{field: value})
+
+
+def test_an_adaptive_norm_is_group_norm_times_gain_plus_bias_of_the_style():
+    norm, x, style = Norm(16, is_adaptive=True), torch.randn(3, 16, 4, 4), torch.randn(3, STYLE)
+    gain, bias = (style @ norm.modulation.weight.T + norm.modulation.bias).split(16, dim=1)
+    groups = x.view(3, 8, -1)  # of two channels each
+    whitened = (groups - groups.mean(2, keepdim=True)) / (groups.var(2, keepdim=True, correction=0) + 1e-5).sqrt()
+    expected = whitened.view_as(x) * (1 + gain[..., None, None]) + bias[..., None, None]
+    torch.testing.assert_close(norm(x, style), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_config_from_before_adaptive_norms_is_a_model_without(tmp_path):
+    plain = VAE(dataclasses.replace(SMALL, adaptive_norm=False))
+    plain.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config.pop("adaptive_norm") is False
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert VAE.from_pretrained(tmp_path).config == plain.config

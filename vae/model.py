@@ -23,6 +23,7 @@ from vae.errors import BadInput
 
 LIKELIHOODS = ("gaussian", "bernoulli")
 GROUPS = 8
+STYLE = 128  # numbers that z says to every norm of the decoder
 BATCH = 250  # pictures through a model at once, where there is no gradient
 
 
@@ -35,6 +36,7 @@ class VAEConfig:
     stem: the side of the pixel block that becomes one cell of the first grid, 1, 2, 4 or 8.
     likelihood: "gaussian" (one sigma shared by all pixels) or "bernoulli" (each value a coin: no density for grey values).
     sigma_floor: the smallest sigma of a gaussian, 0.001 to 1, where pixels are in [0, 1].
+    adaptive_norm: whether the decoder's norms take their gain and bias from z (Decoder), or have weights of their own.
     """
 
     size: int = 64
@@ -44,6 +46,7 @@ class VAEConfig:
     stem: int = 4
     likelihood: str = "gaussian"
     sigma_floor: float = 0.05
+    adaptive_norm: bool = True
 
     def __post_init__(self):
         if isinstance(self.widths, list):
@@ -64,6 +67,8 @@ class VAEConfig:
             raise BadInput(f"likelihood is {self.likelihood!r}; it must be one of {', '.join(LIKELIHOODS)}.")
         if not (isinstance(self.sigma_floor, (int, float)) and 0.001 <= self.sigma_floor <= 1):
             raise BadInput(f"sigma_floor is {self.sigma_floor!r}; it must be a number from 0.001 to 1.")
+        if not isinstance(self.adaptive_norm, bool):
+            raise BadInput(f"adaptive_norm is {self.adaptive_norm!r}; it must be true or false.")
 
     @property
     def grid(self) -> int:
@@ -77,8 +82,13 @@ class VAEConfig:
 
     @classmethod
     def from_dict(cls, values: dict) -> "VAEConfig":
-        """From what config.json holds; every field must be there and no other."""
+        """From what config.json holds; every field must be there and no other.
+
+        adaptive_norm alone may be missing: models from before it had none.
+        """
         fields = {field.name for field in dataclasses.fields(cls)}
+        if isinstance(values, dict):
+            values = {"adaptive_norm": False, **values}
         if not isinstance(values, dict) or set(values) != fields:
             strange = sorted(set(values) ^ fields) if isinstance(values, dict) else [repr(values)[:40]]
             raise BadInput(f"The model's config.json has missing or unknown entries: {', '.join(map(str, strange))}.")
@@ -113,20 +123,40 @@ class Posterior:
         return 0.5 * (self.mean.square() + self.logvar.exp() - 1 - self.logvar)
 
 
-class Refine(nn.Module):
+class Norm(nn.GroupNorm):
+    """(N, C, H, W) -> the same, normalised by groups of channels, then scaled and shifted: by the style (N, STYLE) if adaptive.
+
+    Adaptive group norm (Dhariwal and Nichol 2021): x * (1 + gain) + bias, both linear in the style, as in StyleGAN (Karras et
+    al. 2019). So colours, tilt and kind reach every stage at once, and the grid is free for shape.
+    """
+
+    def __init__(self, width: int, is_adaptive: bool):
+        super().__init__(GROUPS, width, affine=not is_adaptive)
+        self.modulation = None
+        if is_adaptive:
+            self.modulation = nn.Linear(STYLE, 2 * width)
+            with torch.no_grad():
+                self.modulation.weight.mul_(0.5)
+                self.modulation.bias.zero_()
+
+    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+        x = super().forward(x)
+        if self.modulation is None:
+            return x
+        gain, bias = self.modulation(style)[:, :, None, None].chunk(2, dim=1)  # 2 x (N, C, 1, 1)
+        return x * (1 + gain) + bias
+
+
+class Residual(nn.Module):
     """A residual convolution: x + conv(silu(norm(x))); shape unchanged."""
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, is_adaptive: bool):
         super().__init__()
-        self.norm = nn.GroupNorm(GROUPS, width)
+        self.norm = Norm(width, is_adaptive)
         self.conv = nn.Conv2d(width, width, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv(F.silu(self.norm(x)))
-
-
-def _activate(width: int) -> list[nn.Module]:
-    return [nn.GroupNorm(GROUPS, width), nn.SiLU()]
+    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+        return x + self.conv(F.silu(self.norm(x, style)))
 
 
 class Encoder(nn.Module):
@@ -137,8 +167,8 @@ class Encoder(nn.Module):
         first, *rest = config.widths
         layers = [nn.PixelUnshuffle(config.stem), nn.Conv2d(config.channels * config.stem**2, first, 3, padding=1)]
         for before, width in zip(config.widths, rest, strict=False):
-            layers += [*_activate(before), nn.Conv2d(before, width, 3, stride=2, padding=1)]
-        self.features = nn.Sequential(*layers, *_activate(config.widths[-1]), nn.Flatten())
+            layers += [Norm(before, False), nn.SiLU(), nn.Conv2d(before, width, 3, stride=2, padding=1)]
+        self.features = nn.Sequential(*layers, Norm(config.widths[-1], False), nn.SiLU(), nn.Flatten())
         self.head = nn.Linear(config.widths[-1] * config.grid**2, 2 * config.latent)
 
     def forward(self, x: Tensor) -> Posterior:
@@ -151,25 +181,35 @@ class Decoder(nn.Module):
 
     def __init__(self, config: VAEConfig):
         super().__init__()
-        widths = config.widths[::-1]
+        widths, is_adaptive = config.widths[::-1], config.adaptive_norm
+        self.style = None
+        if is_adaptive:
+            self.style = nn.Sequential(nn.Linear(config.latent, STYLE), nn.SiLU(), nn.Linear(STYLE, STYLE), nn.SiLU())
         layers: list[nn.Module] = [
             nn.Linear(config.latent, widths[0] * config.grid**2),
             nn.Unflatten(1, (widths[0], config.grid, config.grid)),
-            Refine(widths[0]),
+            Residual(widths[0], is_adaptive),
         ]
         for before, width in zip(widths, widths[1:], strict=False):
             # Shuffling first and convolving after costs a quarter of convolving to four times the channels.
             layers += [
-                *_activate(before),
+                Norm(before, is_adaptive),
+                nn.SiLU(),
                 nn.PixelShuffle(2),
                 nn.Conv2d(before // 4, width, 3, padding=1),
-                Refine(width),
+                Residual(width, is_adaptive),
             ]
-        layers += [*_activate(widths[-1]), nn.Conv2d(widths[-1], config.channels * config.stem**2, 3, padding=1)]
-        self.layers = nn.Sequential(*layers, nn.PixelShuffle(config.stem))
+        last = nn.Conv2d(widths[-1], config.channels * config.stem**2, 3, padding=1)
+        self.layers = nn.ModuleList(
+            [*layers, Norm(widths[-1], is_adaptive), nn.SiLU(), last, nn.PixelShuffle(config.stem)]
+        )
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.layers(z)
+        style = None if self.style is None else self.style(z)  # (N, STYLE)
+        x = z
+        for layer in self.layers:
+            x = layer(x, style) if isinstance(layer, (Norm, Residual)) else layer(x)
+        return x
 
 
 class VAE(nn.Module, PyTorchModelHubMixin, library_name="pytorch", tags=["vae", "variational-autoencoder"]):
