@@ -12,10 +12,13 @@ import safetensors.torch
 import torch
 from torch.distributions import Normal
 
-from vae import checkpoints, evaluation
+from vae import checkpoints
 from vae.data import Pictures
+from vae.directions import merged
 from vae.errors import BadInput
+from vae.measure import evaluation
 from vae.model import VAE, VAEConfig
+from vae.publish.folder import publish
 from vae.recipe import TrainConfig
 
 CONFIG = TrainConfig(
@@ -32,9 +35,9 @@ def squares(count: int) -> Pictures:
     return Pictures(images, [f"{i}.png" for i in range(count)])
 
 
-def publish(folder):
+def publish_squares(folder):
     torch.manual_seed(0)
-    return evaluation.publish(
+    return publish(
         folder, VAE(CONFIG.model).eval(), squares(400), squares(60), CONFIG.to_toml(), [[1, 2.0, 3.0]], figures=False
     )
 
@@ -42,7 +45,7 @@ def publish(folder):
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoints") / "squares"
-    publish(folder)
+    publish_squares(folder)
     return folder
 
 
@@ -63,7 +66,7 @@ def test_what_is_published_can_be_loaded_by_name_and_by_folder(published, monkey
 
 
 def test_what_is_measured_is_what_ships(published, tmp_path):
-    numbers = publish(tmp_path / "again")
+    numbers = publish_squares(tmp_path / "again")
     again = checkpoints.load(tmp_path / "again")
     room = 1e-5 if torch.cuda.is_available() else 0  # a GPU adds up in another order each time
     assert evaluation.evaluate(again.model, squares(60).images) == pytest.approx(numbers, rel=room, abs=0)
@@ -79,11 +82,11 @@ def test_a_model_of_probabilities_cannot_refine_and_says_so(published):
 
 
 def test_publishing_replaces_a_checkpoint_but_nothing_else(copy, tmp_path):
-    publish(copy)
+    publish_squares(copy)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "diary.txt").write_text("dear diary")
     with pytest.raises(BadInput, match="something else"):
-        publish(tmp_path / "mine")
+        publish_squares(tmp_path / "mine")
     assert (tmp_path / "mine" / "diary.txt").read_text() == "dear diary"
 
 
@@ -168,18 +171,18 @@ def test_evaluation_is_the_closed_form_on_a_model_that_ignores_its_pictures(publ
 
 def test_columns_of_noughts_and_ones_become_one_of_words():
     columns = {"black_hair": np.array([1.0, 0, 0, 1]), "fair_hair": np.array([0.0, 1, 0, 1]), "smile": np.ones(4)}
-    found = evaluation.merged(columns, {"hair": ["black_hair", "fair_hair"]})
+    found = merged(columns, {"hair": ["black_hair", "fair_hair"]})
     assert found["hair"].tolist() == ["black", "fair", "", ""]
     assert sorted(found) == ["hair", "smile"]
     with pytest.raises(BadInput, match="red_hair"):
-        evaluation.merged(columns, {"hair": ["black_hair", "red_hair"]})
+        merged(columns, {"hair": ["black_hair", "red_hair"]})
 
 
 def test_where_pictures_may_not_be_shown_all_are_the_models_own(tmp_path):
     train, held = squares(400), squares(60)
     model = VAE(CONFIG.model).eval()
     recipe = dataclasses.replace(CONFIG, show_data=False).to_toml()
-    evaluation.publish(tmp_path / "secret", model, train, held, recipe, [[1, 2.0, 3.0], [2, 1.0, 3.0]])
+    publish(tmp_path / "secret", model, train, held, recipe, [[1, 2.0, 3.0], [2, 1.0, 3.0]])
     shown = checkpoints.load(tmp_path / "secret").atlas.examples
     known = {picture.tobytes() for picture in [*train.images, *held.images]}
     assert not known & {example.tobytes() for example in shown}
@@ -191,10 +194,10 @@ def test_a_visitor_starts_from_the_picture_that_the_recipe_names(tmp_path):
     train, held = squares(400), squares(60)
     model = VAE(CONFIG.model).eval()
     recipe = dataclasses.replace(CONFIG, start="42.png").to_toml()
-    evaluation.publish(tmp_path / "named", model, train, held, recipe, [], figures=False)
+    publish(tmp_path / "named", model, train, held, recipe, [], figures=False)
     assert np.array_equal(checkpoints.load(tmp_path / "named").atlas.examples[0], held.images[42])
     with pytest.raises(BadInput, match=r"nobody\.png"):
-        evaluation.publish(tmp_path / "no", model, train, held, recipe.replace("42", "nobody"), [], figures=False)
+        publish(tmp_path / "no", model, train, held, recipe.replace("42", "nobody"), [], figures=False)
     assert not (tmp_path / "no").exists()
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vae import checkpoints, evaluation
+from vae import checkpoints
 from vae.__main__ import write_page
 from vae.cli import main
+from vae.measure import evaluation
 
 RECIPE = """
 data = "digits-small"

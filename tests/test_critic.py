@@ -10,12 +10,14 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 
-from vae import critic as critics
-from vae import distances, steps
-from vae.critic import Critic, Jury, judge, shifted
+from vae import run as runs
 from vae.errors import BadInput
-from vae.model import VAEConfig
+from vae.measure import features
+from vae.model import VAEConfig, to_tensor
 from vae.recipe import TrainConfig
+from vae.sharpen import critic as critics
+from vae.sharpen import step, teacher
+from vae.sharpen.critic import Critic, Jury, judge, shifted
 from vae.training import train
 
 SHIFT = torch.tensor([3, -2])
@@ -98,7 +100,7 @@ def test_a_critic_that_cannot_tell_is_not_listened_to(critic):
     assert float(judged.pull.abs().max()) < 1e-6
 
 
-@pytest.mark.skipif(not distances.has_network(distances.TEACHER), reason="the teacher is not installed")
+@pytest.mark.skipif(not features.has_network(features.TEACHER), reason="the teacher is not installed")
 def test_the_teachers_lesson_is_followed_and_only_that(critic):
     real = torch.rand(2, 3, 64, 64, generator=generator())
     drawn = F.avg_pool2d(real, 5, 1, 2)
@@ -107,12 +109,12 @@ def test_the_teachers_lesson_is_followed_and_only_that(critic):
     assert (judged.pull[2:] == 0).all()  # has no original
     assert float(judged.pull[:2].square().mean().sqrt()) == pytest.approx(1 / drawn[0].numel(), rel=1e-3)
     nearer = drawn - 0.02 * drawn[0].numel() * judged.pull
-    before, after = (float(distances.lesson(x[:2], real)) for x in (drawn, nearer))
+    before, after = (float(teacher.lesson(x[:2], real)) for x in (drawn, nearer))
     assert after < before
-    assert float(distances.lesson(real, real)) == pytest.approx(0, abs=1e-4)
+    assert float(teacher.lesson(real, real)) == pytest.approx(0, abs=1e-4)
 
 
-@pytest.mark.skipif(not distances.has_network(distances.TEACHER), reason="the teacher is not installed")
+@pytest.mark.skipif(not features.has_network(features.TEACHER), reason="the teacher is not installed")
 def test_the_jury_hears_maps_in_pairs_and_pulls_every_drawn_picture(critic):
     torch.manual_seed(0)
     jury = Jury()
@@ -127,10 +129,10 @@ def test_the_jury_hears_maps_in_pairs_and_pulls_every_drawn_picture(critic):
         """By hand: maps of pictures brought to 32 pixels, divided by the real ones' size."""
         seen_drawn, seen_real = shifted([drawn, real], SHIFT)
         maps = [
-            distances.taught(F.interpolate(x, size=(32, 32), mode="bilinear"), is_whole=True)
+            teacher.taught(F.interpolate(x, size=(32, 32), mode="bilinear"), is_whole=True)
             for x in (seen_real, seen_drawn)
         ]
-        assert tuple(m.shape[1] for m in maps[0]) == distances.TAUGHT
+        assert tuple(m.shape[1] for m in maps[0]) == teacher.CHANNELS
         sizes = [m.square().mean().sqrt() for m in maps[0]]
         return tuple(jury([m / size for m, size in zip(part, sizes, strict=True)]) for part in maps)
 
@@ -168,7 +170,7 @@ def test_the_jury_hears_maps_in_pairs_and_pulls_every_drawn_picture(critic):
 def test_the_jurys_penalty_is_its_slope_at_real_maps():
     torch.manual_seed(0)
     jury = Jury()
-    mine, theirs = ([torch.rand(2, c, 4, 4, generator=generator(i)) for c in distances.TAUGHT] for i in (1, 2))
+    mine, theirs = ([torch.rand(2, c, 4, 4, generator=generator(i)) for c in teacher.CHANNELS] for i in (1, 2))
     slope = critics._heard(jury, mine, theirs)[2]
     expected = []
     for head, seen in zip(jury.heads, theirs, strict=True):
@@ -260,23 +262,23 @@ def test_a_stop_while_sharpening_costs_nothing(tmp_path):
 def test_made_up_pictures_come_from_the_mixture_that_samples_come_from():
     config = dataclasses.replace(CONFIG, made_up="mixture")
     rows = torch.from_numpy(stripes(400))
-    run = steps.Run(config, torch.device("cpu"))
-    prior = steps.prior_of(run, config, rows)
+    run = runs.Run(config, torch.device("cpu"))
+    prior = step.prior_of(run, config, rows)
     with torch.no_grad():
-        mean = run.model.encode(steps.to_tensor(rows, rows.device)).mean
+        mean = run.model.encode(to_tensor(rows, rows.device)).mean
     assert float((prior.weights @ prior.means - mean.mean(dim=0)).norm()) < 0.3 * float(mean.std() + 1)
-    first, again, other = (steps.inputs_of(config, step, 16, 1e-3, 1.0, prior)["dreams"] for step in (7, 7, 8))
+    first, again, other = (runs.inputs_of(config, number, 16, 1e-3, 1.0, prior)["dreams"] for number in (7, 7, 8))
     assert first.shape == (8, 4) and torch.equal(first, again) and not torch.equal(first, other)
     plain = dataclasses.replace(prior, means=0 * prior.means, factors=torch.eye(4).expand_as(prior.factors))
-    found = steps.inputs_of(config, 7, 64, 1e-3, 1.0, plain)
+    found = runs.inputs_of(config, 7, 64, 1e-3, 1.0, plain)
     assert float((found["dreams"] - found["noise"][:32]).abs().mean()) > 0.5  # chance of their own
-    assert "dreams" not in steps.inputs_of(config, 7, 16, 1e-3, 1.0)
-    without = steps.inputs_of(config, 7, 16, 1e-3, 1.0)
+    assert "dreams" not in runs.inputs_of(config, 7, 16, 1e-3, 1.0)
+    without = runs.inputs_of(config, 7, 16, 1e-3, 1.0)
     for name, tensor in without.items():  # all other chance is what it would have been
-        assert torch.equal(tensor, steps.inputs_of(config, 7, 16, 1e-3, 1.0, prior)[name])
+        assert torch.equal(tensor, runs.inputs_of(config, 7, 16, 1e-3, 1.0, prior)[name])
 
 
-@pytest.mark.skipif(not distances.has_network(distances.TEACHER), reason="the teacher is not installed")
+@pytest.mark.skipif(not features.has_network(features.TEACHER), reason="the teacher is not installed")
 def test_a_stop_beside_jury_and_mixture_costs_nothing(tmp_path):
     config, pictures = dataclasses.replace(CONFIG, steps=20, sharpen=0.15, made_up="mixture", pull_jury=1.0), stripes()
     *_, whole = train(config, pictures, device="cpu")
@@ -289,14 +291,14 @@ def test_a_stop_beside_jury_and_mixture_costs_nothing(tmp_path):
 
 
 def test_a_critic_that_breaks_takes_the_run_a_step_back(monkeypatch):
-    real, calls = steps.judge, []
+    real, calls = step.judge, []
 
     def breaks_once(*args, **kwargs):
         judged = real(*args, **kwargs)
         calls.append(1)
         return dataclasses.replace(judged, pull=judged.pull * float("nan")) if len(calls) == 5 else judged
 
-    monkeypatch.setattr(steps, "judge", breaks_once)
+    monkeypatch.setattr(step, "judge", breaks_once)
     notes = [p.note for p in train(CONFIG, stripes(), device="cpu", report_seconds=0) if p.note]
     assert any("back to step" in note for note in notes)
 
@@ -307,25 +309,25 @@ def test_a_recorded_step_does_what_the_step_does_with_other_inputs(penalty):
     device = torch.device("cuda")
     rows = torch.from_numpy(stripes()).to(device)
 
-    def inputs(step: int) -> dict[str, torch.Tensor]:
-        found = steps.inputs_of(CONFIG, step, 16, 1e-3 * (1 + step), 1.0)
-        return {name: tensor.to(device) for name, tensor in found.items()} | {"rows": rows[step : step + 16]}
+    def inputs(number: int) -> dict[str, torch.Tensor]:
+        found = runs.inputs_of(CONFIG, number, 16, 1e-3 * (1 + number), 1.0)
+        return {name: tensor.to(device) for name, tensor in found.items()} | {"rows": rows[number : number + 16]}
 
-    def everything(run: steps.Run) -> torch.Tensor:
+    def everything(run: runs.Run) -> torch.Tensor:
         return torch.cat([p.detach().flatten() for p in [*run.averaged, *run.parameters, *run.critic_parameters]])
 
     ends = []
     for is_recorded in (False, True):
-        run = steps.Run(CONFIG, device)
+        run = runs.Run(CONFIG, device)
         began = everything(run)
-        update = functools.partial(steps.learn, run, CONFIG, torch.float32)
+        update = functools.partial(runs.learn, run, CONFIG, torch.float32)
         if penalty is not None:
-            update = functools.partial(steps.sharpen, run, CONFIG, torch.float32, penalty)
+            update = functools.partial(step.sharpen, run, CONFIG, torch.float32, penalty)
         if is_recorded:
-            update = steps.Recorded(run, update, inputs(0))
+            update = runs.Recorded(run, update, inputs(0))
             assert torch.equal(everything(run), began)
-        for step in (3, 1, 2):
-            update(inputs(step))
+        for number in (3, 1, 2):
+            update(inputs(number))
         ends.append(everything(run))
     apart, moved = (ends[1] - ends[0]).abs().mean(), (ends[0] - began).abs().mean()
     assert apart < 0.05 * moved

@@ -9,6 +9,7 @@ from PIL import Image
 
 from vae import data
 from vae.errors import BadInput
+from vae.pictures.folders import from_files
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 FORM = {"size": 8, "channels": 3}
@@ -43,7 +44,7 @@ def test_zip_and_folder_give_the_same_pictures_in_order_of_their_names(tmp_path)
     with zipfile.ZipFile(archive) as opened:
         opened.extractall(tmp_path / "set", members=["b.png", "a/c.png", "notes.txt"])
     for source in (archive, tmp_path / "set"):
-        pictures = data.from_files(source, **FORM)
+        pictures = from_files(source, **FORM)
         assert pictures.names == ["a/c.png", "b.png"]
         assert pictures.images.shape == (2, 8, 8, 3)
         assert tuple(pictures.images[0, 0, 0]) == RED
@@ -53,7 +54,7 @@ def test_zip_and_folder_give_the_same_pictures_in_order_of_their_names(tmp_path)
 
 def test_attributes_follow_their_pictures(tmp_path):
     table = "file,glasses,hair\nb.png,1,red\na.png,0.5,none\n"
-    pictures = data.from_files(
+    pictures = from_files(
         make_zip(tmp_path / "set.zip", **{"a.png": png(), "b.png": png(), "attributes.csv": table}), **FORM
     )
     assert pictures.attributes["glasses"].tolist() == [0.5, 1.0]
@@ -63,7 +64,7 @@ def test_attributes_follow_their_pictures(tmp_path):
 def test_gaps_in_a_table_stay_gaps(tmp_path):
     table = "file,glasses,hair,none\na.png,,\nb.png,1,red,\nelsewhere.png,1,1,1\n"
     archive = make_zip(tmp_path / "set.zip", **{"a.png": png(), "b.png": png(), "attributes.csv": table})
-    found = data.from_files(archive, **FORM).attributes
+    found = from_files(archive, **FORM).attributes
     assert np.isnan(found["glasses"]).tolist() == [True, False]
     assert found["hair"].tolist() == ["", "red"]
     assert np.isnan(found["none"]).all()
@@ -73,13 +74,13 @@ def test_gaps_in_a_table_stay_gaps(tmp_path):
 def test_a_table_that_names_no_files_is_refused_with_a_sentence(tmp_path, table):
     archive = make_zip(tmp_path / "set.zip", **{"a.png": png(), "attributes.csv": table})
     with pytest.raises(BadInput, match=r"no row for a\.png"):
-        data.from_files(archive, **FORM)
+        from_files(archive, **FORM)
 
 
 def test_a_picture_without_a_row_is_named(tmp_path):
     archive = make_zip(tmp_path / "set.zip", **{"a.png": png(), "attributes.csv": "file,x\nz.png,1\n"})
     with pytest.raises(BadInput, match=r"a\.png"):
-        data.from_files(archive, **FORM)
+        from_files(archive, **FORM)
 
 
 def test_the_first_tenth_by_name_is_held_out(tmp_path):
@@ -117,7 +118,7 @@ def test_a_set_is_found_by_its_name_in_the_root(tmp_path):
 )
 def test_zips_are_refused_with_a_sentence(tmp_path, entries, words):
     with pytest.raises(BadInput, match=words):
-        data.from_files(make_zip(tmp_path / "bad.zip", **entries), **FORM)
+        from_files(make_zip(tmp_path / "bad.zip", **entries), **FORM)
 
 
 def test_damaged_zips_are_refused(tmp_path):
@@ -126,31 +127,31 @@ def test_damaged_zips_are_refused(tmp_path):
         path = tmp_path / f"{name}.zip"
         path.write_bytes(content)
         with pytest.raises(BadInput, match="no zip"):
-            data.from_files(path, **FORM)
+            from_files(path, **FORM)
     flipped = bytearray(whole)
     flipped[60] ^= 0xFF
     (tmp_path / "flipped.zip").write_bytes(flipped)
     with pytest.raises(BadInput, match="damaged"):
-        data.from_files(tmp_path / "flipped.zip", **FORM)
+        from_files(tmp_path / "flipped.zip", **FORM)
 
 
 def test_zips_with_forged_parts_are_refused(tmp_path):
     for name in (".", "./", "a" * 60_000):
         path = make_zip(tmp_path / "odd.zip", **{name: b"", "a.png": png()})
-        assert len(data.from_files(path, **FORM)) == 1
+        assert len(from_files(path, **FORM)) == 1
     plain = make_zip(tmp_path / "plain.zip", **{"naive.png": png()}).read_bytes()
     (tmp_path / "nameless.zip").write_bytes(plain.replace(b"naive.png", b"\0aive.png"))
     (tmp_path / "words.zip").write_bytes(_flagged(plain, 0x800).replace(b"naive.png", b"na\xffve.png"))
     for name in ("nameless.zip", "words.zip"):
         with pytest.raises(BadInput, match="no zip"):
-            data.from_files(tmp_path / name, **FORM)
+            from_files(tmp_path / name, **FORM)
     with zipfile.ZipFile(tmp_path / "packed.zip", "w", zipfile.ZIP_LZMA) as archive:
         archive.writestr("a.png", png(side=64))
     packed = bytearray((tmp_path / "packed.zip").read_bytes())
     packed[60:80] = bytes(20)
     (tmp_path / "packed.zip").write_bytes(packed)
     with pytest.raises(BadInput, match="damaged"):
-        data.from_files(tmp_path / "packed.zip", **FORM)
+        from_files(tmp_path / "packed.zip", **FORM)
 
 
 def _flagged(content: bytes, flag: int) -> bytes:
@@ -166,20 +167,20 @@ def test_a_locked_zip_is_refused(tmp_path):
     path = make_zip(tmp_path / "locked.zip", **{"a.png": png()})
     path.write_bytes(_flagged(path.read_bytes(), 1))
     with pytest.raises(BadInput, match="password"):
-        data.from_files(path, **FORM)
+        from_files(path, **FORM)
 
 
 def test_too_many_pictures_are_refused_before_any_is_read(tmp_path):
     archive = make_zip(tmp_path / "many.zip", **{f"{i}.png": b"never read" for i in range(4)})
     with pytest.raises(BadInput, match="4 pictures; 3"):
-        data.from_files(archive, **FORM, most=3)
+        from_files(archive, **FORM, most=3)
 
 
 def test_missing_and_empty_places_are_named(tmp_path):
     with pytest.raises(BadInput, match="nothing at"):
-        data.from_files(tmp_path / "gone.zip", **FORM)
+        from_files(tmp_path / "gone.zip", **FORM)
     with pytest.raises(BadInput, match="no pictures"):
-        data.from_files(tmp_path, **FORM)
+        from_files(tmp_path, **FORM)
     with pytest.raises(BadInput, match="No pictures at"):
         data.load("mine", tmp_path, **FORM)
     with pytest.raises(BadInput, match="part"):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from vae import distances
+from vae.measure import distances, features
 
-needs_network = pytest.mark.skipif(not distances.has_network(), reason="the features' network is not installed")
+needs_network = pytest.mark.skipif(not features.has_network(), reason="the features' network is not installed")
 
 
 def noise(count: int, side: int = 24, channels: int = 3, seed: int = 0) -> np.ndarray:

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ui import explore, shelf
-from vae import checkpoints, faces, images
+from vae import checkpoints
 from vae.errors import BadInput
+from vae.pictures import faces, images
 
 pytestmark = pytest.mark.skipif(not checkpoints.names(), reason=f"no checkpoint in {checkpoints.root()}")
 FUNCTIONS = (

@@ -6,8 +6,8 @@ import pytest
 
 from vae import checkpoints, cli
 from vae.errors import BadInput
-from vae.export import export
 from vae.model import to_tensor
+from vae.publish.export import export
 
 PLAIN = {
     "Conv", "Gemm", "MatMul", "Add", "Mul", "Sigmoid", "Clip", "Cast", "DepthToSpace", "SpaceToDepth", "InstanceNormalization",

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter
 
-from vae import faces, images
 from vae.errors import BadInput
+from vae.pictures import faces, images
 
 PLACES = np.array([[35.8, 45.1], [59.8, 45.1]]) / 96  # where the training set has them
 finds = pytest.mark.skipif(find_spec("onnxruntime") is None, reason="nothing runs the finder: onnxruntime is missing")

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter, ImageSequence
 
-from vae import framing, images
+from vae import files
 from vae.errors import BadInput
+from vae.pictures import framing, images, looks
 
 DIGITS = np.load(Path(__file__).parents[1] / "assets" / "digits-10k.npz")["images"][..., None]  # (N, 28, 28, 1)
 SOME = DIGITS[:24]
@@ -262,11 +263,11 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path):
 def test_a_folder_takes_the_place_of_the_old_one_whole_or_not_at_all(tmp_path):
     out = tmp_path / "out"
     for text in ("old", "new"):
-        with images.written_folder(out) as folder:
+        with files.written_folder(out) as folder:
             (folder / "deep").mkdir()
             (folder / "deep" / text).write_text(text)
     assert [path.name for path in out.rglob("*")] == ["deep", "new"]
-    with pytest.raises(BadInput, match="No space left"), images.written_folder(out) as folder:
+    with pytest.raises(BadInput, match="No space left"), files.written_folder(out) as folder:
         (folder / "new").write_text("half")
         raise OSError(28, "No space left on device")
     assert (out / "deep" / "new").read_text() == "new"
@@ -298,27 +299,27 @@ def test_what_are_no_pictures_are_refused(shape, tmp_path):
 def test_finished_pictures_are_four_times_as_large_and_show_the_same(channels):
     across = np.linspace(40, 210, 32).astype(np.uint8)
     picture = np.broadcast_to(across[None, :, None], (32, 32, channels)).copy()
-    for look in images.LOOKS:
-        made = images.finish(picture, look)
+    for look in looks.LOOKS:
+        made = looks.finish(picture, look)
         assert made.shape[:2] == (128, 128)
         assert made.dtype == np.uint8
-        assert np.array_equal(made, images.finish(picture, look))  # the grain too
+        assert np.array_equal(made, looks.finish(picture, look))  # the grain too
         if look != "ink":  # from dark to light, as it was
             thirds = [part.mean() for part in np.array_split(made[32:-32], 4, axis=1)]
             assert thirds == sorted(thirds)
-    plain = images.finish(picture, "plain")
+    plain = looks.finish(picture, "plain")
     assert np.abs(plain[::4, 8:-8:4].astype(int) - picture[:, 2:-2]).max() < 12
-    flat = images.finish(np.full((16, 16, channels), 200, np.uint8), "ink")
+    flat = looks.finish(np.full((16, 16, channels), 200, np.uint8), "ink")
     assert (flat == 255).all()  # ink draws edges; where there are none the paper stays white
 
 
 def test_ink_draws_the_edge_of_a_dark_shape():
     picture = np.full((32, 32, 3), 230, np.uint8)
     picture[8:24, 8:24] = 120
-    ink = images.finish(picture, "ink")[..., 0]
+    ink = looks.finish(picture, "ink")[..., 0]
     assert ink[64, 64] > 150 > ink[64, 34:40].min()
 
 
 def test_an_unknown_look_is_said():
     with pytest.raises(BadInput, match="polished"):
-        images.finish(np.zeros((8, 8, 3), np.uint8), "sparkling")
+        looks.finish(np.zeros((8, 8, 3), np.uint8), "sparkling")

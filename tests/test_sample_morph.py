@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from ui import morph, sample, shelf
-from vae import images
 from vae.atlas import Atlas
 from vae.errors import BadInput
 from vae.model import VAE, VAEConfig
+from vae.pictures import images, looks
 from vae.priors import Mixture
 
 FIRST = ("tiny", 4, 7, 0.8, "mixture")
@@ -133,7 +133,7 @@ def test_a_look_changes_the_pictures_and_their_size_not_the_latents(look):
     shown, finished = sample.throw("tiny", 2, 1, 0.8, "mixture", look)
     assert finished["latents"] == thrown["latents"]
     small, large = (images.from_data_url(which["pictures"][0]) for which in (plain, shown))
-    assert large.shape[0] == images.FINISH_SCALE * small.shape[0]
+    assert large.shape[0] == looks.FINISH_SCALE * small.shape[0]
     with zipfile.ZipFile(sample.keep(finished)) as archive:
         assert Image.open(archive.open("00.png")).size == (large.shape[1], large.shape[0])
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from vae import data, evaluation
+from vae import data
 from vae.errors import BadInput
+from vae.measure import evaluation
 from vae.model import VAEConfig
 from vae.recipe import TrainConfig
 from vae.training import train
@@ -106,17 +107,18 @@ def test_a_full_disk_leaves_the_old_run_file(pictures, tmp_path, monkeypatch):
 
 
 def test_a_blow_up_steps_back_and_goes_on(pictures, monkeypatch):
-    from vae import steps
+
+    from vae import run as runs
 
     calls = iter(range(10**6))
-    real = steps.negative_elbo
+    real = runs.negative_elbo
 
     def sometimes_nan(*args, **kwargs):
         terms = real(*args, **kwargs)
         bad = next(calls) == 20
-        return steps.dataclasses.replace(terms, loss=terms.loss * (torch.nan if bad else 1))
+        return runs.dataclasses.replace(terms, loss=terms.loss * (torch.nan if bad else 1))
 
-    monkeypatch.setattr(steps, "negative_elbo", sometimes_nan)
+    monkeypatch.setattr(runs, "negative_elbo", sometimes_nan)
     progress = [*train(TINY, pictures, device="cpu", report_seconds=0)]
     assert sum("no number" in p.note for p in progress) == 1
     assert progress[-1].step == 40

@@ -19,11 +19,11 @@ from ui.edge import answered, spoken
 from ui.shelf import Page
 from ui.theme import COMPONENTS, RUNTIME
 from ui.words import say, section
-from vae import faces, images
 from vae.atlas import Atlas, Knob
 from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
-from vae.framing import square
+from vae.pictures import faces, images
+from vae.pictures.framing import square
 
 EXAMPLE_SIDE = 64  # pixels, at most: they are shown small, and all of them come with the page
 LABELS = section("knobs")  # for knobs whose name in the data is not what people would say

@@ -14,10 +14,10 @@ from ui.edge import spoken
 from ui.shelf import Page
 from ui.theme import mounted
 from ui.words import say, section
-from vae import images
 from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
 from vae.latents import PATHS
+from vae.pictures import images
 
 SIDES = ("a", "b")
 STEPS = (2, 33)

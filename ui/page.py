@@ -10,7 +10,7 @@ from ui.edge import spoken
 from ui.shelf import Page
 from ui.theme import COMPONENTS, RUNTIME
 from ui.words import say
-from vae import faces
+from vae.pictures import faces
 
 TABS = {"explore": explore, "sample": sample, "morph": morph, "train": train}
 TICK_SECONDS = 1.0

@@ -16,8 +16,8 @@ from ui.edge import spoken
 from ui.shelf import Page
 from ui.theme import mounted
 from ui.words import say
-from vae import images
 from vae.errors import BadInput
+from vae.pictures import images, looks
 
 COUNT, SEED, TEMPERATURE = (1, 64), (0, 2**31 - 1), (0, 1.5)
 PRIORS = ("mixture", "normal")
@@ -57,7 +57,7 @@ def throw(
 
 
 def _in_look(picture: np.ndarray, look: str) -> np.ndarray:
-    return picture if look == AS_DRAWN else images.finish(picture, look)
+    return picture if look == AS_DRAWN else looks.finish(picture, look)
 
 
 def throw_again(

@@ -11,10 +11,11 @@ from typing import Any
 
 from ui import jobs
 from ui.words import say
-from vae import checkpoints, images
+from vae import checkpoints
 from vae.atlas import Atlas
 from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
+from vae.pictures import images
 
 FETCHED = {
     "atlas": "atlas.safetensors",

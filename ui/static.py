@@ -20,9 +20,12 @@ from ui import explore, morph, sample
 from ui.explore import BOARD
 from ui.theme import COMPONENTS, RUNTIME, reachable, variables
 from ui.words import say, section
-from vae import checkpoints, export, faces, images
+from vae import checkpoints
 from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
+from vae.files import written_folder, written_whole
+from vae.pictures import faces, images
+from vae.publish import export
 
 TEMPLATE = Path(__file__).with_name("site.html")
 ROOT = Path(__file__).parents[1]
@@ -54,12 +57,12 @@ def write(sources: list[str], out: Path, single_file: bool = False) -> list[Path
     if single_file:
         if len(models) != 1:
             raise BadInput(f"One file holds one model; {len(models)} were named.")
-        with images.written_whole(out) as file:
+        with written_whole(out) as file:
             file.write(one_file(models[0]))
         return [out]
     checkpoints.refuse_foreign(out, MARK)
     files = _files(models)
-    with images.written_folder(out) as folder:
+    with written_folder(out) as folder:
         for name, content in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)

@@ -14,8 +14,9 @@ from ui.edge import spoken
 from ui.shelf import Page
 from ui.theme import COMPONENTS
 from ui.words import say
-from vae import data, images
+from vae import data
 from vae.errors import BadInput
+from vae.pictures import images
 
 NORMAL = {"latent": 16, "beta": 1, "minutes": 1}
 STOPS = {

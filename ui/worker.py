@@ -18,10 +18,13 @@ import torch
 
 from ui import jobs
 from ui.words import say
-from vae import data, evaluation, images
+from vae import data
 from vae.atlas import ACTIVE_NATS
 from vae.errors import BadInput
 from vae.model import VAEConfig
+from vae.pictures import images
+from vae.pictures.folders import from_files
+from vae.publish.folder import publish
 from vae.recipe import TrainConfig
 from vae.training import Progress, train
 
@@ -87,7 +90,7 @@ def learn(run: Path, wish: dict) -> None:
         _write(run / "progress.json", _note(progress, unit_kl, len(seen), revision))
     if not steps:
         raise BadInput(say("train.nothing_learnt"))
-    evaluation.publish(
+    publish(
         run / "checkpoint", progress.model, seen, held, recipe.to_toml(), progress.history,
         seed=recipe.seed, seconds=progress.seconds, figures=False,
     )  # fmt: skip
@@ -98,7 +101,7 @@ def _pictures(recipe: TrainConfig, source: str | None) -> tuple[data.Pictures, d
     form: Any = {"size": recipe.model.size, "channels": recipe.model.channels, "framing": recipe.framing}
     if source is None:
         return data.load(recipe.data, **form), data.load(recipe.data, **form, part="heldout")
-    whole = data.from_files(source, **form, most=PICTURES_AT_MOST)
+    whole = from_files(source, **form, most=PICTURES_AT_MOST)
     if len(whole) < PICTURES_AT_LEAST:
         raise BadInput(say("train.too_few", count=len(whole), least=PICTURES_AT_LEAST))
     count = max(len(whole) // 10, min(PREVIEWS, len(whole) // 4))

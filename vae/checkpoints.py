@@ -20,8 +20,8 @@ from vae import device as devices
 from vae import latents
 from vae.atlas import Atlas, errors
 from vae.errors import BadInput
-from vae.framing import FRAMINGS, fit
 from vae.model import VAE, Posterior, decoded, posterior_of, to_tensor
+from vae.recipe import FRAMINGS
 
 DEFAULT = "avatars"
 BOUND = 8.0  # latents are clamped to +-BOUND: nothing a model learns lies further out
@@ -53,6 +53,8 @@ class Checkpoint:
 
     def prepare(self, picture: np.ndarray) -> np.ndarray:
         """uint8 (H, W, C) of any size -> uint8 in the model's size, colours and framing."""
+        from vae.pictures.framing import fit
+
         return fit(picture, self.recipe["framing"], self.model.config.size, self.model.config.channels)
 
     @cached_property
@@ -139,7 +141,7 @@ def load(source: str | Path, device: str | None = None) -> Checkpoint:
         AttributeError,
     ) as error:  # broken TOML, JSON or UTF-8; JSON that is no object
         raise BadInput(f"{folder} is damaged: its recipe or config cannot be read ({error}).") from error
-    if recipe.get("framing") not in tuple(FRAMINGS):
+    if recipe.get("framing") not in FRAMINGS:
         raise BadInput(f"The recipe in {folder} has no framing that is known: {', '.join(FRAMINGS)}.")
     atlas = Atlas.load(folder)
     config = model.config

@@ -3,11 +3,14 @@
 Attributes are columns of length N: numbers, or words.
 """
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from vae.errors import BadInput
 
 MIN_EXAMPLES = 50  # of each side of an attribute, or no knob is made of it
 MOST_VALUES = 16  # of a column of words; more are names, not kinds
@@ -127,3 +130,21 @@ def _share_told(words: np.ndarray, column: np.ndarray) -> float:
     _, rows = np.unique(words, return_inverse=True)
     means = np.bincount(rows, column) / np.bincount(rows)
     return float(means[rows].var() / column.var())
+
+
+def merged(attributes: dict[str, np.ndarray], categories: dict[str, list[str]]) -> dict[str, np.ndarray]:
+    """Attributes (N,) with some columns of 0 and 1 made into one column of words, by the recipe's table of categories.
+
+    {"hair": ["black_hair", "fair_hair"]} makes a column hair of "black", "fair" (what the names have in common goes) and ""
+    where none or several are 1. BadInput for a column that is not there.
+    """
+    found = dict(attributes)
+    for name, columns in categories.items():
+        missing = [column for column in columns if column not in found]
+        if missing:
+            raise BadInput(f"The category {name} wants a column {missing[0]}, which the attributes lack.")
+        table = np.stack([found.pop(column) == 1 for column in columns])  # (V, N)
+        common = os.path.commonprefix([column[::-1] for column in columns])[::-1]
+        words = np.array([column.removesuffix(common) for column in columns])
+        found[name] = np.where(table.sum(axis=0) == 1, words[table.argmax(axis=0)], "")
+    return found

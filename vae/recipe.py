@@ -6,9 +6,9 @@ import tomllib
 from dataclasses import dataclass, field
 
 from vae.errors import BadInput
-from vae.framing import FRAMINGS
 from vae.model import VAEConfig
 
+FRAMINGS = ("square", "portrait", "digit", "garment")  # how vae.pictures.framing brings pictures to a model's form
 MADE_UP = ("blends", "mixture")
 CARD_FIELDS = ("title", "license", "about", "credit", "failures")
 
@@ -20,10 +20,10 @@ class TrainConfig:
     data: a set's name for data.load. framing: how pictures are brought to the model's form, for framing.fit.
     rate: the learning rate after the warm-up, falling to 0 along a cosine. kl_warmup: the share of the run over which
     beta rises from 0. free_bits: nats per unit at no cost. perceptual: nats per value of a picture that one unit of
-    distances.lesson costs while the VAE learns. ema: decay of the averaged weights, which are what ships.
+    teacher.lesson costs while the VAE learns. ema: decay of the averaged weights, which are what ships.
     flip: mirror half of the pictures. sharpen: the share of the run, at its end, in which a critic teaches the decoder, at
     sharpen_rate; critic_widths: the critic's channels; pull_*: the shares of the forces on a drawn pixel (critic.judge). What is
-    perceptual, or asks a jury, needs the packages of distances.TEACHER. teacher_side: pixels that pictures are brought to
+    perceptual, or asks a jury, needs the packages of features.TEACHER. teacher_side: pixels that pictures are brought to
     before critic and decoder are taught by it, 0 for their own. made_up: where the pictures without an original come from,
     "blends" of the batch's latents or the "mixture" that samples will come from.
     show_data: whether the set's pictures may be shown, as examples and on the card. start: the name of the held-out picture
@@ -87,7 +87,7 @@ class TrainConfig:
             raise BadInput(f"critic_widths is {widths!r}; it must be a list of whole numbers from 1 to 1024.")
         if not (isinstance(self.data, str) and self.data):
             raise BadInput(f"data is {self.data!r}; it must be the name of a set.")
-        if self.framing not in tuple(FRAMINGS):  # which, unlike the dictionary, can be asked for any TOML value
+        if self.framing not in FRAMINGS:
             raise BadInput(f"framing is {self.framing!r}; it must be one of {', '.join(FRAMINGS)}.")
         if self.made_up not in MADE_UP:
             raise BadInput(f"made_up is {self.made_up!r}; it must be one of {', '.join(MADE_UP)}.")

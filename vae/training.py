@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vae import device as devices
-from vae import distances, latents, steps
-from vae.critic import Critic
+from vae import latents
+from vae import run as runs
 from vae.errors import BadInput
 from vae.model import VAE, to_pictures, to_tensor
 from vae.recipe import TrainConfig
@@ -45,7 +45,9 @@ class Progress:
     model: VAE  # the averaged weights, in eval mode; they go on changing while the run does
     history: list[list[float]]  # [step, reconstruction, kl] of every Progress so far
     seconds: float  # the run's time so far, over all its sittings
-    critic: Critic | None = None  # where the recipe has one; its loss is near 0.69 where it cannot tell drawn from real
+    critic: nn.Module | None = (
+        None  # where the recipe has one; its loss is near 0.69 where it cannot tell drawn from real
+    )
     critic_loss: float = 0.0
     note: str = ""  # what the reader should know, such as a step back after a loss that was no number
     made_again: np.ndarray | None = None  # uint8: the preview's pictures through the model, when due
@@ -74,6 +76,9 @@ def train(
     finite number sets the run back to its last good state with a smaller rate; BadInput when that does not help, or when
     the pictures do not fit the recipe.
     """
+    from vae.measure import features
+    from vae.sharpen import step
+
     size, channels = config.model.size, config.model.channels
     if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[1:] != (size, size, channels):
         raise BadInput(
@@ -83,15 +88,15 @@ def train(
     if count < 2:
         raise BadInput(f"There are {count} pictures to learn from; give at least two.")
     is_taught = config.perceptual or (config.sharpen and (config.pull_perceptual or config.pull_jury))
-    if is_taught and not distances.has_network(distances.TEACHER):
-        packages = " and ".join(distances.PACKAGES[distances.TEACHER])
+    if is_taught and not features.has_network(features.TEACHER):
+        packages = " and ".join(features.PACKAGES[features.TEACHER])
         raise BadInput(f"A perceptual term needs the packages {packages}; install them, or set it to 0.")
     target = devices.pick(device)
     dtype = devices.precision(precision)
     batch = min(config.batch, count)
     per_epoch = count // batch
     length = config.steps or (max(1, round(config.epochs * per_epoch)) if config.epochs else 0)
-    run = steps.Run(config, target)
+    run = runs.Run(config, target)
     if resume and run_file is not None and run_file.exists():
         run.load(run_file, config, count)
     held = torch.as_tensor(pictures).to(target)  # (N, H, W, C) uint8
@@ -107,7 +112,7 @@ def train(
     sums = torch.zeros(5 + config.model.latent, device=target)
     means = [0.0, *(run.history[-1][1:] if run.history else (0.0, 0.0)), 0.0, 0.0] + [0.0] * config.model.latent
     order_of, order = -1, torch.empty(0)
-    recorded: dict[tuple, steps.Recorded] = {}
+    recorded: dict[tuple, runs.Recorded] = {}
     prior = None
     note = ""
     while True:
@@ -121,27 +126,27 @@ def train(
         if not over:
             epoch, place = divmod(run.step, per_epoch)
             if epoch != order_of:
-                order_of, shuffle = epoch, steps.noise_of(config.seed, -1 - epoch)
+                order_of, shuffle = epoch, runs.noise_of(config.seed, -1 - epoch)
                 order = torch.randperm(count, generator=shuffle).to(target)
             rows = order[place * batch : (place + 1) * batch]
             penalty = 0.0
-            update: Callable[[dict[str, Tensor]], Tensor] = functools.partial(steps.learn, run, config, dtype)
+            update: Callable[[dict[str, Tensor]], Tensor] = functools.partial(runs.learn, run, config, dtype)
             if is_sharpening:
                 rate = config.sharpen_rate * _schedule((fraction - 1 + config.sharpen) / config.sharpen, config.warmup)
-                penalty = 0.0 if run.step % steps.PENALTY_STEPS else steps.PENALTY_STEPS * steps.PENALTY
-                update = functools.partial(steps.sharpen, run, config, dtype, penalty)
+                penalty = 0.0 if run.step % step.PENALTY_STEPS else step.PENALTY_STEPS * step.PENALTY
+                update = functools.partial(step.sharpen, run, config, dtype, penalty)
                 if config.made_up == "mixture" and prior is None:
-                    prior = steps.prior_of(run, config, held)
+                    prior = step.prior_of(run, config, held)
             else:
                 rate = config.rate * _schedule(learnt, config.warmup)
-            inputs = steps.inputs_of(config, run.step, batch, rate * run.rate_scale, beta, prior)
+            inputs = runs.inputs_of(config, run.step, batch, rate * run.rate_scale, beta, prior)
             is_gpu = target.type == "cuda"
             inputs = {name: tensor.to(target, non_blocking=is_gpu) for name, tensor in inputs.items()}
             inputs["rows"] = held[rows]
             if is_gpu:
                 key = (is_sharpening, penalty)
                 if key not in recorded:
-                    recorded[key] = steps.Recorded(run, update, inputs)
+                    recorded[key] = runs.Recorded(run, update, inputs)
                 update = recorded[key]
             sums += update(inputs)
             run.step += 1

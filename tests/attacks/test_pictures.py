@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vae import images
 from vae.errors import BadInput
+from vae.pictures import images
 
 
 def file_of(image: Image.Image, format: str, **options) -> bytes:
@@ -176,7 +176,9 @@ def test_a_phones_photograph_of_24_megapixels_is_taken_with_little_memory(tmp_pa
     exif[0x0112] = 6
     # Progressive is the worst case: libjpeg holds the whole picture's coefficients.
     PICTURE.resize((6048, 4032), 0).save(tmp_path / "phone.jpg", quality=85, exif=exif, progressive=True)
-    code = "import resource, sys; from vae import images; at = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss"
+    code = (
+        "import resource, sys; from vae.pictures import images; at = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss"
+    )
     code += "; print(images.load(sys.argv[1]).shape, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - at)"
     run = [sys.executable, "-c", code, str(tmp_path / "phone.jpg")]
     answer = subprocess.run(run, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]).stdout

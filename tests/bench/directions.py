@@ -13,7 +13,7 @@ from tests.bench import readers
 from tests.bench.report import percent, table
 from vae import checkpoints, data
 from vae.checkpoints import Checkpoint
-from vae.evaluation import merged
+from vae.measure.evaluation import merged
 
 PEOPLE = 500
 

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from tests.bench.report import percent, table
-from vae import faces
+from vae.pictures import faces
 
 COUNT = 300
 FOLLOW, FORWARD = 21.2, 47.96  # pixels: the eyes' middle in a training frame is FORWARD + FOLLOW * turn

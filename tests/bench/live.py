@@ -22,7 +22,8 @@ import numpy as np
 
 from tests.bench import page as bench
 from tests.bench.report import table
-from vae import checkpoints, images
+from vae import checkpoints
+from vae.pictures import images
 
 BOARD = ".lp-explore"
 DELAY = 0.03  # seconds each way of the simulated line

@@ -21,9 +21,10 @@ import torch
 from torch import Tensor
 
 from tests.bench.report import table
-from vae import checkpoints, data, distances, training
+from vae import checkpoints, data, training
 from vae.atlas import chart
-from vae.evaluation import COMPARED
+from vae.measure import distances, features
+from vae.measure.evaluation import COMPARED
 from vae.model import VAE, to_pictures, to_tensor
 from vae.recipe import TrainConfig
 
@@ -137,8 +138,8 @@ def peer(kind: str, config: TrainConfig, pictures: np.ndarray, minutes: float, c
 
 
 def run(args: argparse.Namespace) -> None:
-    if not distances.has_network():
-        sys.exit(f"the features need {' and '.join(distances.PACKAGES[distances.NETWORK])}: tests/requirements.txt")
+    if not features.has_network():
+        sys.exit(f"the features need {' and '.join(features.PACKAGES[features.NETWORK])}: tests/requirements.txt")
     recipe = checkpoints.root() / "faces" / "recipe.toml"
     config = TrainConfig.from_toml(recipe.read_text(encoding="utf-8")).override(**SMALLER)
     form = {"size": config.model.size, "channels": config.model.channels, "framing": config.framing}

@@ -9,7 +9,8 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from tests.bench import page as bench
-from vae import checkpoints, images
+from vae import checkpoints
+from vae.pictures import images
 
 expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
 pytestmark = pytest.mark.browser

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from tests import test_faces, test_images
-from vae import checkpoints, faces, framing, images
+from vae import checkpoints
 from vae.atlas import Atlas
 from vae.errors import BadInput
+from vae.pictures import faces, framing, images
 
 pytestmark = pytest.mark.browser
 finds = pytest.mark.skipif(find_spec("onnxruntime") is None, reason="nothing runs the finder: onnxruntime is missing")

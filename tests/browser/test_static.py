@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from ui import static
-from vae import checkpoints, images
+from vae import checkpoints
+from vae.pictures import images
 
 pytestmark = pytest.mark.browser
 MODELS = [name for name in ("avatars", "digits", "faces") if name in checkpoints.names()] or checkpoints.names()[:1]

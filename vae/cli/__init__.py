@@ -13,9 +13,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from vae import checkpoints, data, evaluation, export, images, latents
+from vae import checkpoints, data, latents
 from vae.errors import BadInput
+from vae.measure import evaluation
 from vae.model import VAEConfig
+from vae.pictures import images
+from vae.pictures.folders import from_files
+from vae.publish import export
+from vae.publish.folder import publish
 from vae.recipe import TrainConfig
 from vae.training import train
 
@@ -180,7 +185,7 @@ def _train(options: argparse.Namespace) -> None:
             signal.signal(number, handler)
     if not progress.is_whole:
         raise BadInput(f"stopped at step {progress.step}; the same command with --resume goes on from there.")
-    numbers = evaluation.publish(
+    numbers = publish(
         out,
         progress.model,
         learn,
@@ -206,7 +211,7 @@ def _sample(options: argparse.Namespace) -> None:
 def _reconstruct(options: argparse.Namespace) -> None:
     checkpoint = checkpoints.load(options.checkpoint, options.device)
     config = checkpoint.model.config
-    pictures = data.from_files(
+    pictures = from_files(
         options.pictures, size=config.size, channels=config.channels, framing=checkpoint.recipe["framing"]
     )
     images.save(checkpoint.decode(checkpoint.encode(pictures.images)), options.out)

@@ -9,9 +9,9 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from vae import faces
 from vae.errors import BadInput
-from vae.images import as_image, square
+from vae.pictures import faces
+from vae.pictures.images import as_image, square
 
 
 def centred_shape(picture: np.ndarray, size: int = 28, box: int = 20, by_mass: bool = True) -> np.ndarray:

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vae import distances
+from vae.measure.features import STAGES, TEACHER
+from vae.sharpen import teacher
 
 SHIFT = 4  # pixels that pictures are rolled by before the critic looks, at most
 SLOPE = 0.2
@@ -65,7 +66,7 @@ class Jury(nn.Module):
                 nn.LeakyReLU(SLOPE),
                 nn.Conv2d(JURY_WIDTH, 1, 1),
             )
-            for channels in distances.TAUGHT
+            for channels in teacher.CHANNELS
         )
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
@@ -119,7 +120,7 @@ def judge(
     """real (R, C, H, W) and drawn (N, C, H, W), R <= N <= 2 R, whose first R rows are reconstructions of real.
 
     The critic is to score a real picture above the drawn one beside it, the decoder the other way round. Pixels, the critic's
-    features and verdict, and a pretrained network's features (distances.lesson) each pull on every drawn pixel; pixel, feature,
+    features and verdict, and a pretrained network's features (teacher.lesson) each pull on every drawn pixel; pixel, feature,
     adversarial and perceptual are their shares, each scaled to the same root mean square first: otherwise their units would
     decide, and they change while the critic learns. What comes from the critic counts by how well it tells the two apart, from
     nothing at chance (a loss of log 2) to all at a loss of 0: else it would teach its noise. Rows beyond R have no original:
@@ -147,12 +148,12 @@ def judge(
     total, parameters = critic_loss, list(critic.parameters())
     if perceptual or jury is not None:
         heard = slice(None) if jury is not None else slice(rows)
-        mine = distances.taught(seen_drawn[heard], teacher_side, jury is not None)
+        mine = teacher.taught(seen_drawn[heard], teacher_side, jury is not None)
         with torch.no_grad():
-            theirs = distances.taught(seen_real, teacher_side, jury is not None)
+            theirs = teacher.taught(seen_real, teacher_side, jury is not None)
     if perceptual:
-        known = len(distances.STAGES[distances.TEACHER]) + 1
-        loss = distances.unlike([seen[:rows] for seen in mine[:known]], theirs[:known])
+        known = len(STAGES[TEACHER]) + 1
+        loss = teacher.unlike([seen[:rows] for seen in mine[:known]], theirs[:known])
         pulls.append((perceptual, torch.autograd.grad(loss, drawn, retain_graph=jury is not None)[0], rows))
     if jury is not None:
         jury_loss, against, slope = _heard(jury, mine, theirs)

