@@ -343,7 +343,7 @@ def test_typical_is_what_most_heldout_latents_are(charted):
     with torch.inference_mode():
         posterior = model.encode(to_tensor(pictures[:100]))  # the ones that were held out
     noise = torch.randn(20, *posterior.mean.shape, generator=torch.Generator().manual_seed(1))
-    found = atlas.typicality((posterior.mean + noise * posterior.spread()).flatten(0, 1))
+    found = atlas.typicality((posterior.mean + noise * posterior.std()).flatten(0, 1))
     assert ((found >= 0) & (found <= 1)).all()
     for share in (0.25, 0.5, 0.75):  # each quarter of them lies in its quarter
         assert (found < share).float().mean() == pytest.approx(share, abs=0.08)

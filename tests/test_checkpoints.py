@@ -76,9 +76,9 @@ def test_a_model_of_probabilities_cannot_refine_and_says_so(published):
     model = checkpoints.load(published)
     grey = dataclasses.replace(model, model=VAE(dataclasses.replace(CONFIG.model, likelihood="bernoulli")))
     with pytest.raises(BadInput, match="gaussian"):
-        grey.refine(torch.zeros(1, 3), squares(1).images)
+        grey.optimize(torch.zeros(1, 3), squares(1).images)
     with pytest.raises(BadInput, match="3 finite"):
-        model.refine(torch.zeros(1, 4), squares(1).images)
+        model.optimize(torch.zeros(1, 4), squares(1).images)
 
 
 def test_publishing_replaces_a_checkpoint_but_nothing_else(copy, tmp_path):
@@ -108,7 +108,7 @@ def test_a_posterior_is_the_models_own_and_encode_its_mode(published):
     pictures = checkpoint.atlas.examples[:3]
     posterior = checkpoint.posterior(pictures)
     assert torch.equal(posterior.mean, checkpoint.encode(pictures))
-    wanted = Normal(posterior.mean, posterior.spread()).log_prob(posterior.mean)
+    wanted = Normal(posterior.mean, posterior.std()).log_prob(posterior.mean)
     assert torch.allclose(wanted, -0.5 * (posterior.logvar + math.log(2 * math.pi)), atol=1e-5)
 
 

@@ -64,7 +64,7 @@ def test_a_run_reports_ends_and_leaves_a_model_that_only_its_token_finds(runs):
     assert 0 < done["awake"] <= 8
     assert done["history"][-1][1] < done["history"][0][1], "what it gets wrong has not become less"
     pictures = jobs.previews(token)
-    assert [len(pictures[name]) for name in ("shown", "made_again", "dreamt")] == [10, 10, 10]
+    assert [len(pictures[name]) for name in ("shown", "reconstructions", "samples")] == [10, 10, 10]
     model = checkpoints.load(jobs.find(token))
     assert model.decode(np.zeros((3, 8), dtype=np.float32)).shape == (3, 28, 28, 1)
     assert jobs.find(token[:-1] + ("a" if token[-1] != "a" else "b")) is None

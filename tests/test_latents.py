@@ -1,5 +1,6 @@
 """Paths and samples against what geometry and statistics say of them."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 
 from vae import latents
 from vae.errors import BadInput
+from vae.priors import Mixture
 
 seeds = st.integers(0, 10_000)
 steps = st.integers(2, 40)
@@ -93,14 +95,14 @@ def test_traverse_plane_and_combine_are_what_they_say():
     torch.testing.assert_close(latents.combine(torch.stack([z, u, v]), torch.tensor([1.0, -1.0, 1.0])), z - u + v)
 
 
-def test_refining_a_linear_model_finds_the_ridge_regressions_answer():
+def test_optimising_a_linear_model_finds_the_ridge_regressions_answer():
     generator = torch.Generator().manual_seed(0)
     loadings = torch.randn(3, 12, generator=generator)
     truth = torch.randn(5, 3, generator=generator)
     x = (truth @ loadings + 0.1 * torch.randn(5, 12, generator=generator)).view(5, 1, 3, 4)
     start = truth + 0.5
     sigma = 0.5
-    *_, last = latents.refine(lambda z: (z @ loadings).view(-1, 1, 3, 4), start, x, sigma=sigma, seconds=3)
+    *_, last = latents.optimize(lambda z: (z @ loadings).view(-1, 1, 3, 4), start, x, sigma=sigma, seconds=3)
     # The maximum of log p(x|z) + log p(z) in closed form, (Bishop 2006, equation 12.42).
     gram = loadings @ loadings.T + sigma**2 * torch.eye(3)
     best = torch.linalg.solve(gram, loadings @ x.flatten(1).T).T
@@ -110,32 +112,45 @@ def test_refining_a_linear_model_finds_the_ridge_regressions_answer():
     assert (last.z - best).norm(dim=1).max() < 0.35 * (start - best).norm(dim=1).min()
 
 
-def test_refining_never_makes_it_worse_and_reports_its_way():
+def test_optimising_never_makes_it_worse_and_reports_its_way():
     x = torch.zeros(2, 1, 2, 2)
-    reports = list(latents.refine(lambda z: z.view(2, 1, 2, 2), torch.zeros(2, 4), x, sigma=0.1, seconds=0.1))
+    reports = list(latents.optimize(lambda z: z.view(2, 1, 2, 2), torch.zeros(2, 4), x, sigma=0.1, seconds=0.1))
     assert [r.error for r in reports] == [0] * len(reports)  # it began at the best there is
     assert torch.equal(reports[-1].z, torch.zeros(2, 4))
     assert [r.fraction for r in reports] == sorted(r.fraction for r in reports)
 
 
-def test_refining_heeds_features():
-    x = torch.ones(1, 1, 1, 2)
-    start = torch.zeros(1, 1)
+def test_optimising_towards_other_pictures_than_the_decoder_draws_is_refused():
+    for x in (torch.zeros(1, 1, 2, 2), torch.zeros(2, 1, 1, 1)):
+        with pytest.raises(BadInput, match="draw pictures"):
+            next(latents.optimize(lambda z: z.view(-1, 1, 1, 1), torch.zeros(1, 1), x, sigma=1))
 
-    def decode(z: torch.Tensor) -> torch.Tensor:  # what brings one pixel nearer takes the other away
-        return torch.cat([z, -z], dim=1).view(-1, 1, 1, 2)
 
-    *_, pixels = latents.refine(decode, start, x, sigma=0.1, seconds=0.3)
-    *_, both = latents.refine(decode, start, x, sigma=0.1, seconds=0.3, features=lambda y: y[..., :1])
-    assert abs(float(pixels.z)) < 0.05
-    assert float(both.z) == pytest.approx(1 / 2, abs=0.05)  # where z^2 + (1 - z)^2 is least
+@pytest.mark.parametrize("latent", [1, 2, 20])
+def test_the_first_of_many_are_those_of_a_few(latent):
+    mixture = Mixture(torch.tensor([0.3, 0.7]), torch.randn(2, latent), torch.eye(latent).expand(2, -1, -1) * 0.1)
+    for draw in (
+        lambda count: latents.sample_normal(count, latent, seed=3),
+        lambda count: mixture.sample(count, seed=3),
+    ):
+        many = draw(64)
+        assert many.shape == (64, latent)
+        for count in (1, 4, 16, 17):
+            torch.testing.assert_close(draw(count), many[:count], rtol=0, atol=1e-6)
+
+
+def test_seeds_are_whole_numbers_of_any_kind_but_no_truths():
+    assert torch.equal(latents.sample_normal(2, 3, np.int64(7)), latents.sample_normal(2, 3, 7))
+    for seed in (True, -1, 2**63, 1.5, "7"):
+        with pytest.raises(BadInput, match="seed"):
+            latents.sample_normal(2, 3, seed)
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), 61, "2"])
-def test_refining_needs_a_time_that_makes_sense(seconds):
+def test_optimising_needs_a_time_that_makes_sense(seconds):
     with pytest.raises(BadInput, match="seconds"):
         next(
-            latents.refine(
+            latents.optimize(
                 lambda z: z.view(1, 1, 1, 1), torch.zeros(1, 1), torch.zeros(1, 1, 1, 1), sigma=1, seconds=seconds
             )
         )

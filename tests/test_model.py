@@ -11,7 +11,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from vae.errors import BadInput
-from vae.model import STYLE, VAE, Norm, Posterior, VAEConfig, to_pictures, to_tensor
+from vae.model import STYLE, VAE, Norm, Posterior, VAEConfig, decoded, posterior_of, to_pictures, to_tensor
 
 SMALL = VAEConfig(size=12, channels=3, latent=5, widths=(8, 16), stem=2)
 
@@ -182,3 +182,55 @@ def test_a_config_from_before_adaptive_norms_is_a_model_without(tmp_path):
     assert config.pop("adaptive_norm") is False
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert VAE.from_pretrained(tmp_path).config == plain.config
+
+
+def test_forward_gives_what_a_training_step_needs(model):
+    x, noise = torch.rand(4, 3, 12, 12), torch.randn(4, 5)
+    logits, posterior = model(x, noise=noise)
+    torch.testing.assert_close(logits, model.decode_logits(posterior.mean + noise * (0.5 * posterior.logvar).exp()))
+    torch.testing.assert_close(torch.sigmoid(model(x)[0]), model.decode(model.encode(x).mean))  # the mode
+    first, again = (model(x, torch.Generator().manual_seed(1))[0] for _ in range(2))
+    assert torch.equal(first, again) and not torch.equal(first, model(x)[0])
+
+
+def test_pictures_that_would_be_divided_twice_are_refused(model):
+    floats = np.random.default_rng(0).random((2, 12, 12, 3), dtype=np.float32)
+    for pictures in (floats, floats[0], np.zeros((12, 12, 3), np.uint8), np.zeros((2, 12, 12), np.uint8)):
+        with pytest.raises(BadInput, match="Pictures are"):
+            posterior_of(model, pictures)
+
+
+def test_no_pictures_have_no_latents_and_no_latents_no_pictures(model):
+    assert posterior_of(model, np.zeros((0, 12, 12, 3), np.uint8)).mean.shape == (0, 5)
+    assert decoded(model, torch.zeros(0, 5)).shape == (0, 12, 12, 3)
+
+
+def test_a_config_that_asks_for_gigabytes_takes_no_memory(saved):
+    _rewrite_config(saved, size=256, latent=512, widths=[1024] * 6, stem=1)
+    resource = pytest.importorskip("resource")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(BadInput, match="do not match"):
+        VAE.from_pretrained(saved)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes; the network has 40 GB
+
+
+@pytest.mark.parametrize("config", ['{"size": ' * 10_000, "[" * 100_000, '"\\ud800"', "\x00", "[]", "null"])
+def test_nonsense_for_a_config_is_a_sentence(saved, config):
+    (saved / "config.json").write_text(config, encoding="utf-8")
+    with pytest.raises(BadInput) as refused:
+        VAE.from_pretrained(saved)
+    assert len(str(refused.value)) < 300
+
+
+def test_weights_of_other_types_are_refused(saved):
+    path = saved / "model.safetensors"
+    state = safetensors.torch.load_file(path)
+    safetensors.torch.save_file({**state, "sigma": state["sigma"].to(torch.float8_e4m3fn)}, path)
+    with pytest.raises(BadInput, match="F8_E4M3"):
+        VAE.from_pretrained(saved)
+
+
+@pytest.mark.parametrize("source", ["/nonexistent/folder", "typo", "a/b/c", ""])
+def test_what_is_not_there_is_a_sentence(source):
+    with pytest.raises(BadInput, match="no whole model"):
+        VAE.from_pretrained(source)

@@ -1,18 +1,23 @@
 """Training keeps its promises: the same weights after a pause, a step back after a blow-up, words for bad recipes."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.distributions import Normal, kl_divergence
 
-from vae import data
+from vae import data, training
 from vae.errors import BadInput
 from vae.measure import evaluation
-from vae.model import VAEConfig
-from vae.recipe import TrainConfig
-from vae.training import train
+from vae.model import VAE, Posterior, VAEConfig, to_tensor
+from vae.recipe import Sharpen, TrainConfig
+from vae.run import Run
+from vae.training import Steps, batch_of, schedule, train
 
 TINY = TrainConfig(
-    data="none", steps=40, batch=16, rate=3e-3, flip=True, seed=5, ema=0.9,
+    data="none", steps=40, batch=16, learning_rate=3e-3, flip=True, seed=5, ema=0.9,
     model=VAEConfig(size=8, channels=1, latent=3, widths=(8,), stem=2),
 )  # fmt: skip
 
@@ -42,7 +47,7 @@ def after(calls):
 @pytest.fixture(scope="module")
 def digits() -> tuple[TrainConfig, np.ndarray]:
     model = VAEConfig(size=28, channels=1, latent=4, widths=(8, 16), stem=4, likelihood="bernoulli")
-    config = TrainConfig(data="digits-small", steps=120, batch=32, rate=5e-3, model=model)
+    config = TrainConfig(data="digits-small", steps=120, batch=32, learning_rate=5e-3, model=model)
     return config, data.load("digits-small", size=28, channels=1).images[:1000]
 
 
@@ -81,14 +86,54 @@ def test_resuming_a_run_that_is_over_changes_nothing(pictures, tmp_path):
     assert again.reconstruction == first.reconstruction
 
 
-def test_a_run_file_of_another_recipe_is_refused(pictures, tmp_path):
+def test_a_run_of_another_recipe_is_refused_and_says_in_what(pictures, tmp_path):
     run_file = tmp_path / "model.run"
     last_of(train(TINY, pictures, run_file=run_file, device="cpu"))
-    with pytest.raises(BadInput, match="another recipe"):
-        last_of(train(TINY.override(beta=2.0), pictures, run_file=run_file, resume=True))
+    other = TINY.override(beta=2.0, sharpen_pixel=0.5)
+    with pytest.raises(BadInput, match=r"beta is 2\.0, was 1\.0, sharpen\.pixel is 0\.5, was 0\.2"):
+        last_of(train(other, pictures, run_file=run_file, resume=True))
     run_file.write_bytes(b"half of a fi")
     with pytest.raises(BadInput, match="cannot be read"):
         last_of(train(TINY, pictures, run_file=run_file, resume=True))
+
+
+def test_a_run_is_resumed_on_its_own_pictures_only(pictures, tmp_path):
+    run_file = tmp_path / "model.run"
+    last_of(train(TINY, pictures, run_file=run_file, device="cpu"))
+    for others in (pictures[::-1], np.where(pictures > 128, pictures, pictures + 1)):  # as many, but not the same
+        with pytest.raises(BadInput, match="other pictures"):
+            last_of(train(TINY, others, run_file=run_file, resume=True))
+
+
+def test_a_run_that_is_over_can_be_made_longer(pictures, tmp_path):
+    run_file = tmp_path / "model.run"
+    last_of(train(TINY, pictures, run_file=run_file, device="cpu"))
+    longer = last_of(train(TINY.override(steps=60), pictures, run_file=run_file, resume=True, device="cpu"))
+    assert (longer.step, longer.is_whole) == (60, True)
+    assert [row[0] for row in longer.history] == sorted({row[0] for row in longer.history})
+
+
+def test_nothing_to_resume_is_said_aloud(pictures, tmp_path):
+    run_file = tmp_path / "new.run"
+    progress = [*train(TINY, pictures, run_file=run_file, resume=True, device="cpu", report_seconds=0)]
+    assert "nothing to resume" in progress[0].note
+    assert not any(p.note for p in progress[1:])
+
+
+def test_time_that_the_reader_takes_is_not_the_runs(pictures, monkeypatch):
+    now = [0.0]
+
+    def tick() -> float:
+        now[0] += 0.01
+        return now[0]
+
+    monkeypatch.setattr("time.perf_counter", tick)
+    seconds, spent = 0.0, 0.0
+    for progress in train(TINY.override(minutes=0.05), pictures, device="cpu", report_seconds=0):
+        seconds = progress.seconds
+        now[0] += 100  # whoever shows the progress takes their time
+        spent += 100
+    assert 3 <= seconds < 4 < spent
 
 
 def test_a_full_disk_leaves_the_old_run_file(pictures, tmp_path, monkeypatch):
@@ -106,32 +151,142 @@ def test_a_full_disk_leaves_the_old_run_file(pictures, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["model.run"]
 
 
-def test_a_blow_up_steps_back_and_goes_on(pictures, monkeypatch):
-
-    from vae import run as runs
-
-    calls = iter(range(10**6))
-    real = runs.negative_elbo
+def break_once(monkeypatch, step: int) -> None:
+    """The loss of one step is no number."""
+    calls, real = iter(range(10**6)), training.negative_elbo
 
     def sometimes_nan(*args, **kwargs):
         terms = real(*args, **kwargs)
-        bad = next(calls) == 20
-        return runs.dataclasses.replace(terms, loss=terms.loss * (torch.nan if bad else 1))
+        return dataclasses.replace(terms, loss=terms.loss * (torch.nan if next(calls) == step else 1))
 
-    monkeypatch.setattr(runs, "negative_elbo", sometimes_nan)
+    monkeypatch.setattr(training, "negative_elbo", sometimes_nan)
+
+
+def test_a_blow_up_steps_back_and_goes_on_with_a_smaller_rate(pictures, monkeypatch):
+    break_once(monkeypatch, 20)
+    rates, real = [], training.set_learning_rate
+    monkeypatch.setattr(
+        training, "set_learning_rate", lambda optimizer, rate: (rates.append(float(rate)), real(optimizer, rate))
+    )
     progress = [*train(TINY, pictures, device="cpu", report_seconds=0)]
     assert sum("no number" in p.note for p in progress) == 1
     assert progress[-1].step == 40
     assert weights(progress[-1]).isfinite().all()
+    first, again = rates[:20], rates[21:41]  # the same steps, before and after
+    np.testing.assert_allclose(again, 0.3 * np.array(first), rtol=1e-5)
 
 
-def test_a_hopeless_rate_is_named(pictures):
-    hopeless = TINY.override(rate=10.0, clip=1e9, steps=300, warmup=0.0)
-    try:
-        end = last_of(train(hopeless, pictures, device="cpu", report_seconds=0))
-        assert weights(end).isfinite().all()
-    except BadInput as error:
-        assert "smaller rate" in str(error)
+def test_a_hopeless_rate_is_named(pictures, monkeypatch):
+    monkeypatch.setattr(training, "negative_elbo", lambda *_, real=training.negative_elbo, **options: dataclasses.replace(
+        (terms := real(*_, **options)), loss=terms.loss * torch.nan
+    ))  # fmt: skip
+    with pytest.raises(BadInput, match=r"7 times; try a smaller learning_rate than 0\.003"):
+        last_of(train(TINY, pictures, device="cpu", report_seconds=0))
+
+
+def test_the_schedule_is_a_line_then_half_a_cosine_in_each_phase():
+    recipe = TINY.override(warmup=0.1, kl_warmup=0.2, beta=4.0, sharpen_share=0.5, sharpen_learning_rate=1e-4)
+    full = {False: 3e-3, True: 1e-4}
+    for fraction in np.linspace(0, 0.999, 200):
+        now = schedule(recipe, fraction)
+        progress = fraction / 0.5 % 1
+        line, cosine = (progress + 1e-3) / 0.101, (1 + np.cos(np.pi * (progress - 0.1) / 0.9)) / 2
+        assert now.is_sharpening == (fraction >= 0.5)
+        wanted = full[now.is_sharpening] * (line if progress < 0.1 else cosine)
+        assert now.learning_rate == pytest.approx(wanted, rel=1e-6, abs=1e-12)
+        assert now.beta == pytest.approx(4.0 if now.is_sharpening else 4.0 * min(1, progress / 0.2), rel=1e-6)
+    assert schedule(recipe.override(kl_warmup=0.0), 0.0).beta == 4.0
+
+
+def test_half_of_a_batch_is_mirrored_where_the_recipe_says_so(pictures):
+    rows = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8))
+    mirrored = torch.tensor([True, False, True, False])
+    x = batch_of(TINY, {"rows": rows, "mirrored": mirrored})
+    wanted = np.stack([np.fliplr(picture) if m else picture for picture, m in zip(rows.numpy(), mirrored, strict=True)])
+    np.testing.assert_allclose(x.permute(0, 2, 3, 1).numpy(), wanted / 255, atol=1e-6)
+    plain = batch_of(TINY.override(flip=False), {"rows": rows, "mirrored": mirrored})
+    np.testing.assert_allclose(plain.permute(0, 2, 3, 1).numpy(), rows.numpy() / 255, atol=1e-6)
+    run = Run(TINY, torch.device("cpu"))
+    steps, seen = Steps(run, TINY, torch.from_numpy(pictures), torch.float32), []
+    run.model.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    steps.take(schedule(TINY, 0.0))
+    assert len(seen) == 1 and seen[0].shape == (16, 1, 8, 8)  # hooks fire
+
+
+def test_a_gradient_is_clipped_and_the_norm_before_is_told(pictures):
+    norms = {}
+    for clip in (1e9, 0.5):
+        recipe = TINY.override(clip=clip)
+        run = Run(recipe, torch.device("cpu"))
+        told = Steps(run, recipe, torch.from_numpy(pictures), torch.float32).take(schedule(recipe, 0.5))[3]
+        norms[clip] = torch.stack([p.grad.norm() for p in run.model.parameters()]).norm()
+        assert told > 0.5
+    assert norms[1e9] == pytest.approx(float(told), rel=1e-4)
+    assert norms[0.5] == pytest.approx(0.5, rel=1e-3)
+
+
+def test_the_averaged_weights_follow_and_buffers_are_taken_over(pictures):
+    recipe = TINY.override(ema=0.5)
+    run = Run(recipe, torch.device("cpu"))
+    steps = Steps(run, recipe, torch.from_numpy(pictures), torch.float32)
+    wanted = [p.detach().clone() for p in run.average.parameters()]
+    for step in range(4):
+        steps.take(schedule(recipe, 0.5))
+        decay = min(0.5, (1 + step) / (10 + step))
+        wanted = [
+            decay * old + (1 - decay) * new.detach() for old, new in zip(wanted, run.model.parameters(), strict=True)
+        ]
+    for mine, theirs in zip(run.average.parameters(), wanted, strict=True):
+        torch.testing.assert_close(mine.detach(), theirs)
+
+
+def test_the_heldout_loss_is_the_elbo_of_the_averaged_weights(pictures):
+    end = last_of(train(TINY, pictures, heldout=pictures[:30], device="cpu"))
+    x = to_tensor(pictures[:30])
+    with torch.no_grad():
+        posterior = end.model.encode(x)
+        noise = torch.randn(30, 3, generator=torch.Generator().manual_seed(TINY.seed))
+        z = posterior.mean + noise * (0.5 * posterior.logvar).exp()
+        mean = end.model.decode(z)
+        sigma = (x - mean).square().mean().sqrt().clamp_min(TINY.model.sigma_floor)
+        nats = -Normal(mean, sigma).log_prob(x).flatten(1).sum(1).mean()
+        kl = kl_divergence(Normal(posterior.mean, posterior.std()), Normal(0.0, 1.0)).sum(1).mean()
+    assert end.heldout == pytest.approx(float(nats + kl), rel=1e-4)
+    assert end.metrics()["heldout"] == end.heldout
+    assert end.metrics()["step"] == 40
+
+
+class Flat(nn.Module):
+    """A user's own pair: linear both ways, with running statistics in between."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 6))
+        self.decoder = nn.Sequential(nn.Linear(3, 64), nn.Unflatten(1, (1, 8, 8)))
+
+
+class Own(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = Flat().encoder
+
+    def forward(self, x):
+        return Posterior(*self.layers(x).chunk(2, dim=1))
+
+
+def test_networks_of_ones_own_are_trained_saved_and_loaded(pictures, tmp_path):
+    torch.manual_seed(0)
+    model = VAE(TINY.model, encoder=Own(), decoder=Flat().decoder)
+    progress = [*train(TINY.override(steps=120), pictures, model=model, device="cpu", report_seconds=0)]
+    end = progress[-1]
+    assert end.reconstruction < progress[0].reconstruction - 20
+    assert end.model.encoder.layers[1].num_batches_tracked == 120  # statistics ship as they were learnt
+    end.model.save_pretrained(tmp_path)
+    again = VAE.from_pretrained(tmp_path, encoder=Own(), decoder=Flat().decoder)
+    x = to_tensor(pictures[:5])
+    torch.testing.assert_close(again.encode(x).mean, end.model.encode(x).mean, atol=0.02, rtol=0.02)
+    with pytest.raises(BadInput, match="do not match"):
+        VAE.from_pretrained(tmp_path)
 
 
 def test_ends_on_minutes_and_on_epochs(pictures):
@@ -144,8 +299,8 @@ def test_ends_on_minutes_and_on_epochs(pictures):
 
 def test_previews_have_the_form_of_pictures(pictures):
     end = last_of(train(TINY, pictures, preview=pictures[:7], device="cpu"))
-    assert end.made_again.shape == end.dreamt.shape == (7, 8, 8, 1)
-    assert end.made_again.dtype == np.uint8
+    assert end.reconstructions.shape == end.samples.shape == (7, 8, 8, 1)
+    assert end.reconstructions.dtype == np.uint8
 
 
 @pytest.mark.gpu
@@ -166,6 +321,21 @@ def test_recipe_survives_its_text():
     assert TrainConfig.from_toml(config.to_toml()) == config
 
 
+def test_a_recipe_of_the_version_before_is_read_out_loud(caplog):
+    old = (
+        'data = "faces"\nsteps = 9\nrate = 0.0015\nsharpen = 0.6\nsharpen_rate = 0.0008\ncritic_widths = [16, 64]\n'
+        "pull_pixel = 0.15\npull_feature = 0.3\npull_adversarial = 0.5\npull_perceptual = 1.0\npull_jury = 2.0\n"
+        'teacher_side = 128\nmade_up = "mixture"\n[model]\nlatent = 12\n'
+    )
+    found = TrainConfig.from_toml(old)
+    assert "0.1" in caplog.text
+    assert found.sharpen == Sharpen(0.6, 0.0008, (16, 64), 0.15, 0.3, 0.5, 1.0, 2.0, 128, "mixture")
+    assert (found.learning_rate, found.split, found.model.adaptive_norm) == (0.0015, "first tenth", False)
+    caplog.clear()
+    assert TrainConfig.from_toml("\ufeff" + found.to_toml()) == found  # as an editor on Windows saves it
+    assert not caplog.text
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [
@@ -181,6 +351,11 @@ def test_recipe_survives_its_text():
         ('data = "x"\nsteps = 3\nframing = [1]', "framing"),
         ('data = "x"\nsteps = 3\n[model]\nlatent = 0', "latent"),
         ('data = "x"\nsteps = 3\n[card]\ncolour = "red"', "colour"),
+        ('data = "x"\nsteps = 3\ncard = 5', "card"),
+        ('data = "x"\nsteps = 3\n[card]\nlicense = ["mit"]', "license"),
+        ('data = "x"\nsteps = 3\nsplit = "half"', "split"),
+        (f"data = {'[' * 5000}", "TOML"),
+        (f'data = "x"\nsteps = 3\n{"y" * 10**6} = 1', "y{40} is no entry"),
     ],
 )
 def test_recipes_are_refused_by_name(text, word):

@@ -69,7 +69,7 @@ def view_of(model: Checkpoint, model_id: str) -> dict:
             "familiar_error": model.atlas.familiar_error,
         },
         "about": [card[part] for part in ("about", "credit", "failures") if card.get(part)],
-        "can_refine": config.likelihood == "gaussian",
+        "can_optimize": config.likelihood == "gaussian",
         "start": start,
         "picture": images.data_url(model.decode([start])[0]),
         "hash": model.digest,
@@ -206,7 +206,7 @@ def closer(asked: dict) -> dict:
     if not _search.acquire(blocking=False):
         raise BadInput(say("explore.searching"))
     try:
-        *_, found = model.refine([z], seen[None], CLOSER_SECONDS)
+        *_, found = model.optimize([z], seen[None], CLOSER_SECONDS)
     finally:
         _search.release()
     return {"z": _short(found.z[0].tolist())}
@@ -216,7 +216,7 @@ def closer(asked: dict) -> dict:
 def encode(asked: dict) -> dict:
     """{"model", and one of "example": number, "path": of an upload, "drawing": URL, "photo": URL with "eyes" and "turn"}
 
-    -> {"z": [D], "spread": [D], "seen": URL, "note": text}. spread: the posterior's standard deviations; seen is the picture in
+    -> {"z": [D], "std": [D], "seen": URL, "note": text}. std: the posterior's standard deviations; seen is the picture in
     the model's form; note is empty unless there is something to say. For a model of portraits also
     {"photo": URL, "eyes": [2][x, y], "turn"}: the upload made small, and where its eyes are, in shares of its sides, to be sent
     back with better ones. An upload is deleted.
@@ -251,8 +251,8 @@ def encode(asked: dict) -> dict:
     if given is not None and not model.is_familiar(picture):
         notes.append(say("explore.unfamiliar"))
     posterior = model.posterior(picture[None])
-    z, spread = _short(posterior.mode()[0].tolist()), _short(posterior.spread()[0].tolist(), 3)
-    return {"z": z, "spread": spread, "seen": images.data_url(picture), "note": " ".join(notes), **more}
+    z, std = _short(posterior.mode()[0].tolist()), _short(posterior.std()[0].tolist(), 3)
+    return {"z": z, "std": std, "seen": images.data_url(picture), "note": " ".join(notes), **more}
 
 
 def _eyes(eyes: object, turn: object) -> tuple[np.ndarray, float]:

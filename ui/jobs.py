@@ -102,7 +102,7 @@ def poll(token: str) -> dict:
 
 
 def previews(token: str) -> dict:
-    """The run's newest pictures as data URLs: {"shown": [...], "made_again": [...], "dreamt": [...]}, or {} so far."""
+    """The run's newest pictures as data URLs: {"shown": [...], "reconstructions": [...], "samples": [...]}, or {} so far."""
     run = _folder(token)
     return _read(run / "previews.json") if run else {}
 

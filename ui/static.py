@@ -145,7 +145,7 @@ def _model(model: Checkpoint) -> tuple[str, dict[str, bytes]]:
 
 def _view(model: Checkpoint) -> dict:
     """As the Explore tab gets it; a browser alone cannot search for a nearer latent."""
-    return explore.view_of(model, model.name) | {"can_refine": False}
+    return explore.view_of(model, model.name) | {"can_optimize": False}
 
 
 def _page(models: list[Checkpoint], folders: list[str], first: dict, addresses: dict[str, str], is_single: bool) -> str:

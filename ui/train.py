@@ -130,7 +130,7 @@ def _svg(kind: str, label: str, inside: str) -> str:
 def rows(pictures: dict) -> str:
     """The rows Shown, Made again and Dreamt up, of data URLs; empty places while there are none."""
     drawn = ""
-    for name in ("shown", "made_again", "dreamt"):
+    for name in ("shown", "reconstructions", "samples"):
         urls = pictures.get(name, [])[:TILES]
         tiles = "".join(f'<img src="{html.escape(url)}" alt="">' for url in urls)
         tiles += "<i></i>" * (TILES - len(urls))

@@ -35,11 +35,11 @@ POINTS = 240  # of the curve, at most
 # Networks and batches small enough to show something after a minute on one core. Digits after 24 s on half a core, in
 # nats a picture: 114 with widths 32, 64 and batches of 64; 122 with batches of 128; 127 with widths 64, 128.
 _GREY = TrainConfig(
-    data="digits-small", framing="digit", minutes=1, batch=64, rate=2e-3, ema=0.99,
+    data="digits-small", framing="digit", minutes=1, batch=64, learning_rate=2e-3, ema=0.99,
     model=VAEConfig(size=28, channels=1, widths=(32, 64), likelihood="bernoulli"),
 )  # fmt: skip
 _COLOUR = TrainConfig(
-    data="pictures", minutes=1, batch=16, rate=2e-3, ema=0.99,
+    data="pictures", minutes=1, batch=16, learning_rate=2e-3, ema=0.99,
     model=VAEConfig(size=64, channels=3, widths=(32, 64, 128)),
 )  # fmt: skip
 RECIPES = {"digits": _GREY, "avatars": _COLOUR.override(data="avatars", flip=True), "pictures": _COLOUR}
@@ -80,9 +80,9 @@ def learn(run: Path, wish: dict) -> None:
     pictures = {"shown": [images.data_url(picture) for picture in shown]}
     revision, steps, unit_kl = 0, 0, []
     for progress in train(recipe, seen.images, preview=shown, stop=(run / "stop").exists):
-        if progress.made_again is not None and progress.dreamt is not None:
-            pictures["made_again"] = [images.data_url(picture) for picture in progress.made_again]
-            pictures["dreamt"] = [images.data_url(picture) for picture in progress.dreamt]
+        if progress.reconstructions is not None and progress.samples is not None:
+            pictures["reconstructions"] = [images.data_url(picture) for picture in progress.reconstructions]
+            pictures["samples"] = [images.data_url(picture) for picture in progress.samples]
             _write(run / "previews.json", pictures)
             revision += 1
         if progress.step > steps:  # the last report may come without a new step, and then has no figures

@@ -78,17 +78,17 @@ class Checkpoint:
         """(N, D), clamped to +-BOUND -> uint8 (N, H, W, C). BadInput for another shape or values that are no numbers."""
         return decoded(self.model, self._checked(z))
 
-    def refine(
+    def optimize(
         self, z: Tensor | np.ndarray | list, pictures: np.ndarray, seconds: float = 2.0
-    ) -> Iterator[latents.Refined]:
-        """From (N, D) on towards N prepared pictures by latents.refine, with decode's checks and clamp.
+    ) -> Iterator[latents.Optimized]:
+        """From (N, D) on towards N prepared pictures by latents.optimize, with decode's checks and clamp.
 
         BadInput for a Bernoulli model, which has no sigma to weigh pixels against the prior with.
         """
         if self.model.config.likelihood != "gaussian":
-            raise BadInput(f"{self.name} has no gaussian likelihood; only such models can refine a latent.")
+            raise BadInput(f"{self.name} has no gaussian likelihood; only for such models can a latent be optimised.")
         x = to_tensor(pictures, self.model.device)
-        return latents.refine(self.model.decode, self._checked(z), x, sigma=float(self.model.sigma), seconds=seconds)
+        return latents.optimize(self.model.decode, self._checked(z), x, sigma=float(self.model.sigma), seconds=seconds)
 
     def _checked(self, z: Tensor | np.ndarray | list) -> Tensor:
         try:

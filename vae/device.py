@@ -1,5 +1,6 @@
 """Where the arithmetic runs and how precisely; and where randomness comes from."""
 
+import numbers
 import os
 import platform
 
@@ -40,9 +41,9 @@ def precision(name: str | None = None) -> torch.dtype:
 
 def noise_generator(seed: int) -> torch.Generator:
     """A generator on the CPU, so that one seed gives the same noise on every device. Seeds are 0 to 2**63 - 1."""
-    if not (isinstance(seed, int) and 0 <= seed < 2**63):
-        raise BadInput(f"The seed {seed!r} is no whole number from 0 to 2**63 - 1.")
-    return torch.Generator().manual_seed(seed)
+    if isinstance(seed, bool) or not (isinstance(seed, numbers.Integral) and 0 <= seed < 2**63):
+        raise BadInput(f"The seed {seed!r:.40} is no whole number from 0 to 2**63 - 1.")
+    return torch.Generator().manual_seed(int(seed))
 
 
 def describe(device: torch.device) -> str:

@@ -1,4 +1,4 @@
-"""Pure arithmetic on latents, float32 tensors (N, D): dice, lines and arcs, traversals, planes, refinement."""
+"""Pure arithmetic on latents, float32 tensors (N, D): dice, lines and arcs, traversals, planes, optimisation."""
 
 import math
 import time
@@ -19,9 +19,23 @@ def check_temperature(temperature: float) -> float:
     return float(temperature)
 
 
+ROWS = 16  # torch fills a tensor's tail in another way than its body: blocks of 16 rows have no tail
+
+
+def draw_rows(draw: Callable[[int], Tensor], count: int) -> Tensor:
+    """draw(ROWS) again and again -> (count, ...), whose first rows are the same for every larger count."""
+    return torch.cat([draw(ROWS) for _ in range(-(-count // ROWS))] or [draw(ROWS)])[:count]
+
+
 def sample_normal(count: int, latent: int, seed: int, temperature: float = 1.0) -> Tensor:
-    """-> (count, latent) from N(0, temperature^2 I), the prior that training pulls towards; one seed, one answer."""
-    return torch.randn(count, latent, generator=noise_generator(seed)) * check_temperature(temperature)
+    """-> (count, latent) from N(0, temperature^2 I), the prior that training pulls towards.
+
+    One seed, one answer, and the first rows of a larger count are those of a smaller one.
+    """
+    generator = noise_generator(seed)
+    return draw_rows(lambda rows: torch.randn(rows, latent, generator=generator), count) * check_temperature(
+        temperature
+    )
 
 
 def _fractions(steps: int) -> Tensor:
@@ -77,11 +91,11 @@ def combine(latents: Tensor, weights: Tensor) -> Tensor:
     return weights @ latents
 
 
-REFINE_RATE = 0.05
+LEARNING_RATE = 0.05
 
 
 @dataclass(frozen=True)
-class Refined:
+class Optimized:
     """Latents (N, D) on their way to a picture: the best so far of each, and the mean squared error of their pictures."""
 
     z: Tensor
@@ -89,44 +103,36 @@ class Refined:
     fraction: float  # of the time that is spent, 0 to 1
 
 
-def refine(
-    decode: Callable[[Tensor], Tensor],
-    z: Tensor,
-    x: Tensor,
-    *,
-    sigma: float,
-    features: Callable[[Tensor], Tensor] | None = None,
-    seconds: float = 2.0,
-) -> Iterator[Refined]:
+def optimize(
+    decode: Callable[[Tensor], Tensor], z: Tensor, x: Tensor, *, sigma: float, seconds: float = 2.0
+) -> Iterator[Optimized]:
     """From the encoder's answer z (N, D) to latents whose pictures are nearer to x (N, C, H, W): yields after every step.
 
     Climbs log p(x|z) + log p(z) of a gaussian likelihood with this sigma and the normal prior, with Adam, for so many seconds.
-    features(picture), where given, is compared like the pixels and counts as much. The encoder answers for all pictures at
-    once, this for each alone (Kim et al. 2018, "Semi-Amortized Variational Autoencoders"). Of each picture the latent
-    that came nearest is kept: it never gets worse. BadInput for seconds that are no number above 0, at most 60.
+    The encoder answers for all pictures at once, this for each alone (Kim et al. 2018, "Semi-Amortized Variational
+    Autoencoders"). Of each picture the latent that came nearest is kept: it never gets worse. BadInput for seconds that are no
+    number above 0, at most 60, and for another number of pictures than latents or of another size than the decoder draws.
     """
     if not (isinstance(seconds, (int, float)) and 0 < seconds <= 60):
-        raise BadInput(f"The time for refining is {seconds} seconds; it must be above 0 and at most 60.")
+        raise BadInput(f"The time to optimise a latent is {seconds!r:.40} seconds; it must be above 0 and at most 60.")
     z = z.detach().clone().requires_grad_(True)
-    wanted = None if features is None else features(x).detach()
-    optimizer = torch.optim.Adam([z], lr=REFINE_RATE, betas=(0.9, 0.99))
+    optimizer = torch.optim.Adam([z], lr=LEARNING_RATE, betas=(0.9, 0.99))
     best, least = z.detach().clone(), torch.full((len(z),), math.inf, device=z.device)
-    errors = least.clone()
     began = time.perf_counter()
     fraction = 0.0
     while fraction < 1:
         with torch.enable_grad():
-            made = decode(z)
-            error = (made - x).square().flatten(1)  # (N, C * H * W)
-            apart = error.mean(dim=1)  # (N,)
-            if features is not None and wanted is not None:
-                apart = apart + (features(made) - wanted).square().flatten(1).mean(dim=1)
-            nats = error.shape[1] * apart / (2 * sigma**2) + z.square().sum(dim=1) / 2
+            drawn = decode(z)
+            if drawn.shape != x.shape:
+                raise BadInput(
+                    f"These latents draw pictures {tuple(drawn.shape)}; those to come near are {tuple(x.shape)}."
+                )
+            error = (drawn - x).square().flatten(1).sum(dim=1)  # (N,)
+            nats = error / (2 * sigma**2) + z.square().sum(dim=1) / 2
             (z.grad,) = torch.autograd.grad(nats.sum(), z)  # and none of the network's weights
-        is_better = apart.detach() < least
-        least = torch.where(is_better, apart.detach(), least)
-        errors = torch.where(is_better, error.detach().mean(dim=1), errors)
+        is_better = error.detach() < least
+        least = torch.where(is_better, error.detach(), least)
         best = torch.where(is_better[:, None], z.detach(), best)
         optimizer.step()
         fraction = min(1.0, (time.perf_counter() - began) / seconds)
-        yield Refined(best, float(errors.mean()), fraction)
+        yield Optimized(best, float(least.mean()) / x[0].numel(), fraction)

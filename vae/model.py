@@ -7,7 +7,8 @@ statistics, so training and shipping draw the same pictures.
 
 import dataclasses
 import json
-import os
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +16,7 @@ import numpy as np
 import safetensors.torch
 import torch
 import torch.nn.functional as F
-from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from vae.errors import BadInput
@@ -106,7 +106,7 @@ class Posterior:
         """(N, D): the likeliest latent."""
         return self.mean
 
-    def spread(self) -> Tensor:
+    def std(self) -> Tensor:
         """(N, D): the standard deviation of each number."""
         return torch.exp(0.5 * self.logvar)
 
@@ -116,7 +116,7 @@ class Posterior:
 
     def at(self, noise: Tensor) -> Tensor:
         """(N, D) of N(0, 1) -> (N, D): the draws that this noise stands for, differentiable in mean and logvar."""
-        return self.mean + noise * self.spread()
+        return self.mean + noise * self.std()
 
     def kl(self) -> Tensor:
         """(N, D): KL(q || N(0, 1)) of each unit in nats (Kingma and Welling 2014, appendix B)."""
@@ -212,27 +212,43 @@ class Decoder(nn.Module):
         return x
 
 
-class VAE(nn.Module, PyTorchModelHubMixin, library_name="pytorch", tags=["vae", "variational-autoencoder"]):
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+
+class VAE(nn.Module):
     """An encoder, a decoder and the noise level between a decoded picture and a real one.
 
-    Saved and loaded as the hub does it: save_pretrained(folder), from_pretrained(folder or hub id), push_to_hub(id).
-    Weights travel in safetensors as fp16 and compute as fp32; no pickle is ever opened. BadInput where a config has
-    missing or unknown entries, or weights do not match it to the letter.
+    encoder and decoder: networks of one's own, in place of Encoder and Decoder and with their contracts. Weights travel in
+    safetensors as fp16 and compute as fp32; no pickle is ever opened.
     """
 
     sigma: Tensor
 
-    def __init__(self, config: VAEConfig):
+    def __init__(self, config: VAEConfig, encoder: nn.Module | None = None, decoder: nn.Module | None = None):
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
-        self.decoder = Decoder(config)
+        self.encoder = Encoder(config) if encoder is None else encoder
+        self.decoder = Decoder(config) if decoder is None else decoder
         # Of a gaussian likelihood: estimated on the training pictures, stored with the weights, never under the floor.
         self.register_buffer("sigma", torch.tensor(max(0.5, config.sigma_floor)))
 
     @property
     def device(self) -> torch.device:
         return self.sigma.device
+
+    def forward(
+        self, x: Tensor, generator: torch.Generator | None = None, noise: Tensor | None = None
+    ) -> tuple[Tensor, Posterior]:
+        """(N, C, H, W) in [0, 1] -> logits (N, C, H, W) and the Posterior: all that losses.negative_elbo wants.
+
+        The latent is drawn with the generator or from noise (N, D) of N(0, 1); with neither it is the posterior's mode.
+        """
+        posterior = self.encode(x)
+        if noise is not None:
+            return self.decode_logits(posterior.at(noise)), posterior
+        z = posterior.mode() if generator is None else posterior.sample(generator)
+        return self.decode_logits(z), posterior
 
     def encode(self, x: Tensor) -> Posterior:
         """(N, C, H, W) in [0, 1] -> Posterior over latents (N, D)."""
@@ -250,57 +266,98 @@ class VAE(nn.Module, PyTorchModelHubMixin, library_name="pytorch", tags=["vae", 
         """(N, D) -> (N, C, H, W) in [0, 1]: the mean picture of p(x|z)."""
         return torch.sigmoid(self.decode_logits(z).float())
 
-    def _save_pretrained(self, save_directory: Path) -> None:
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes config.json and model.safetensors into the folder, which is made where there is none."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         state = {name: tensor.detach().half().contiguous().cpu() for name, tensor in self.state_dict().items()}
-        safetensors.torch.save_file(state, save_directory / "model.safetensors", metadata={"format": "pt"})
+        safetensors.torch.save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+        text = json.dumps(dataclasses.asdict(self.config), indent=2, sort_keys=True)
+        (folder / CONFIG).write_text(text, encoding="utf-8")
 
     @classmethod
-    def _from_pretrained(cls, *, model_id, map_location="cpu", config=None, **download) -> "VAE":
-        # The mixin has read config.json by now, but drops entries that it does not know: read it again, strictly.
-        keys = ("revision", "cache_dir", "force_download", "local_files_only", "token")
-        options = {key: download.pop(key) for key in keys if key in download}
-        if download:
-            raise BadInput(f"from_pretrained does not take {', '.join(sorted(download))}.")
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
+    ) -> "VAE":
+        """From a folder or a hub id ("owner/name", of this revision, with this token), in eval mode on the CPU.
 
-        def find(name: str) -> str:
-            return (
-                os.path.join(model_id, name) if os.path.isdir(model_id) else hf_hub_download(model_id, name, **options)
-            )
-
+        encoder, decoder: as in VAE, where it was saved with networks of one's own. BadInput where a file is missing or damaged,
+        a config has missing or unknown entries, or weights do not match it to the letter: seen before any memory is taken.
+        """
         try:
-            with open(find("config.json"), encoding="utf-8") as file:
-                model = cls(VAEConfig.from_dict(json.load(file)))
-            state = safetensors.torch.load_file(find("model.safetensors"))
-        except (OSError, SafetensorError, json.JSONDecodeError) as error:
+            config_file, weights_file = (_find(source, name, revision, token) for name in (CONFIG, WEIGHTS))
+            config = VAEConfig.from_dict(json.loads(config_file.read_text(encoding="utf-8")))
+            with torch.device("meta"):
+                model = cls(config, encoder, decoder)
+            state = read_tensors(weights_file, {name: t.shape for name, t in model.state_dict().items()})
+        except BadInput as error:
+            raise BadInput(f"{str(source)[-60:]} is no model that can be read: {error}") from error
+        except (OSError, ValueError, RecursionError) as error:  # ValueError: broken JSON or UTF-8
             raise BadInput(
-                f"{model_id} is no whole model: it needs a readable config.json and model.safetensors."
+                f"{str(source)[-60:]} is no whole model: it needs a readable {CONFIG} and {WEIGHTS}."
             ) from error
-        wanted = {name: tensor.shape for name, tensor in model.state_dict().items()}
-        found = {name: tensor.shape for name, tensor in state.items()}
-        if wanted != found:
+        model.load_state_dict(state, assign=True)
+        return model.eval()
+
+
+def _find(source: str | Path, name: str, revision: str | None, token: str | None) -> Path:
+    if Path(source).is_dir() or not HUB_ID.fullmatch(str(source)):
+        return Path(source) / name
+    from huggingface_hub import hf_hub_download  # a second to import, and only the hub needs it
+
+    return Path(hf_hub_download(str(source), name, revision=revision, token=token))
+
+
+def read_tensors(path: Path, shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
+    """A safetensors file -> its tensors as float32; BadInput unless it holds finite floats of just these names and shapes.
+
+    Names, shapes and types are read from the file's header, before memory is taken for a tensor.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+            found = {name: part.get_shape() for name, part in slices.items()}
+            wanted = {name: list(shape) for name, shape in shapes.items()}
             wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-            raise BadInput(
-                f"The weights of {model_id} do not match its config.json: {wrong[0]} and {len(wrong) - 1} more."
-            )
-        if not all(tensor.isfinite().all() for tensor in state.values()):
-            raise BadInput(f"The weights of {model_id} hold values that are no numbers.")
-        model.load_state_dict(state)
-        return model.to(map_location).eval()
+            if wrong:
+                raise BadInput(f"in {path.name} the tensor {wrong[0]:.60} and {len(wrong) - 1} more do not match.")
+            if strange := [name for name, part in slices.items() if part.get_dtype() not in ("F16", "BF16", "F32")]:
+                raise BadInput(f"in {path.name} {strange[0]:.60} is {slices[strange[0]].get_dtype()}, not F16 or F32.")
+            tensors = {name: file.get_tensor(name).float() for name in found}
+    except SafetensorError as error:
+        raise BadInput(f"{path.name} is damaged.") from error
+    if not all(tensor.isfinite().all() for tensor in tensors.values()):
+        raise BadInput(f"{path.name} holds values that are no numbers.")
+    return tensors
 
 
 def posterior_of(model: VAE, pictures: np.ndarray) -> Posterior:
-    """uint8 (N, H, W, C) -> their posteriors, float32 on the CPU."""
+    """uint8 (N, H, W, C) -> their posteriors, float32 on the CPU. BadInput for pictures of another form."""
+    config = model.config
+    if pictures.shape[1:] != (config.size, config.size, config.channels):
+        raise BadInput(
+            f"Pictures are {pictures.shape}; the model wants (N, {config.size}, {config.size}, {config.channels})."
+        )
+    means, logvars = [torch.empty(0, config.latent)], [torch.empty(0, config.latent)]
     with torch.inference_mode():
-        parts = [model.encode(to_tensor(part, model.device)) for part in _batches(pictures)]
-    return Posterior(torch.cat([part.mean for part in parts]).cpu(), torch.cat([part.logvar for part in parts]).cpu())
+        for part in _batches(pictures):
+            posterior = model.encode(to_tensor(part, model.device))
+            means.append(posterior.mean.cpu())
+            logvars.append(posterior.logvar.cpu())
+    return Posterior(torch.cat(means), torch.cat(logvars))
 
 
 def decoded(model: VAE, z: Tensor) -> np.ndarray:
     """(N, D), wherever it lies -> uint8 (N, H, W, C)."""
-    shape = (0, model.config.size, model.config.size, model.config.channels)
+    empty = np.empty((0, model.config.size, model.config.size, model.config.channels), np.uint8)
     with torch.inference_mode():
-        parts = [to_pictures(model.decode(part.to(model.device))) for part in _batches(z)]
-    return np.concatenate([np.empty(shape, np.uint8), *parts])
+        return np.concatenate([empty, *(to_pictures(model.decode(part.to(model.device))) for part in _batches(z))])
 
 
 def _batches(rows):
@@ -308,7 +365,9 @@ def _batches(rows):
 
 
 def to_tensor(pictures: np.ndarray | Tensor, device: torch.device | str = "cpu") -> Tensor:
-    """uint8 (N, H, W, C) -> float32 (N, C, H, W) in [0, 1] on the device, in channels_last order."""
+    """uint8 (N, H, W, C) -> float32 (N, C, H, W) in [0, 1] on the device, in channels_last order. BadInput for other types."""
+    if pictures.ndim != 4 or pictures.dtype not in (np.uint8, torch.uint8):  # floats would be divided twice
+        raise BadInput(f"Pictures are uint8 (N, H, W, C), 0 to 255, not {pictures.dtype} {tuple(pictures.shape)}.")
     return torch.as_tensor(pictures).to(device).permute(0, 3, 1, 2).float().div_(255)
 
 

@@ -18,6 +18,7 @@ from vae.device import noise_generator
 COMPONENTS = (1, 2, 4, 8, 16, 32, 64, 128)
 MIN_GAIN = 0.01  # nats per latent that more components must bring: less is chance
 FIT_LATENTS = 30_000
+BATCH = 1000  # latents whose densities are asked for at once: K x N x D numbers lie in memory
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,14 @@ class Mixture:
     def sample(self, count: int, seed: int, temperature: float = 1.0) -> Tensor:
         """-> (count, D). The temperature scales the spread within each component, not the choice among them."""
         temperature = latents.check_temperature(temperature)
-        generator = noise_generator(seed)
-        chosen = torch.multinomial(self.weights, count, replacement=True, generator=generator)
-        noise = torch.randn(count, self.means.shape[1], generator=generator)
+        generator, latent = noise_generator(seed), self.means.shape[1]
+
+        def draw(rows: int) -> Tensor:  # (rows, 1 + D): a place among the components, and noise
+            place = torch.rand(rows, 1, generator=generator)
+            return torch.cat([place, torch.randn(rows, latent, generator=generator)], dim=1)
+
+        place, noise = latents.draw_rows(draw, count).split([1, latent], dim=1)
+        chosen = torch.searchsorted(self.weights.cumsum(0)[:-1], place.flatten().contiguous())
         z = self.means[chosen]
         for part in chosen.unique().tolist():  # a factor for each row would fill the memory
             rows = chosen == part
@@ -42,12 +48,15 @@ class Mixture:
 
     def log_prob(self, z: Tensor) -> Tensor:
         """(N, D) -> (N,): log density in nats."""
-        residual = z[None] - self.means[:, None]  # (K, N, D)
-        whitened = torch.linalg.solve_triangular(self.factors, residual.transpose(1, 2), upper=False)  # (K, D, N)
         log_det = self.factors.diagonal(dim1=1, dim2=2).log().sum(dim=1)  # (K,)
         constant = 0.5 * z.shape[1] * math.log(2 * math.pi)
-        each = -0.5 * whitened.square().sum(dim=1) - log_det[:, None] - constant  # (K, N)
-        return torch.logsumexp(each + self.weights.log()[:, None], dim=0)
+        found = [z.new_empty(0)]
+        for part in z.split(BATCH):
+            residual = part[None] - self.means[:, None]  # (K, N, D)
+            whitened = torch.linalg.solve_triangular(self.factors, residual.transpose(1, 2), upper=False)  # (K, D, N)
+            each = -0.5 * whitened.square().sum(dim=1) - log_det[:, None] - constant  # (K, N)
+            found.append(torch.logsumexp(each + self.weights.log()[:, None], dim=0))
+        return torch.cat(found)
 
 
 def fit_mixture(z: Tensor, seed: int = 0) -> Mixture:
@@ -85,4 +94,4 @@ def fit_mixture(z: Tensor, seed: int = 0) -> Mixture:
     fitted = fit(best, white)
     means = torch.from_numpy(fitted.means_) @ whitener.T + center
     factors = torch.linalg.cholesky(whitener @ torch.from_numpy(fitted.covariances_) @ whitener.T)
-    return Mixture(torch.from_numpy(fitted.weights_).float(), means.float(), factors.float())
+    return Mixture(torch.from_numpy(fitted.weights_).float(), means.float(), factors.float().contiguous())

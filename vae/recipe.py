@@ -2,42 +2,90 @@
 
 import dataclasses
 import json
+import logging
 import tomllib
 from dataclasses import dataclass, field
+from typing import Any
 
 from vae.errors import BadInput
 from vae.model import VAEConfig
 
-FRAMINGS = ("square", "portrait", "digit", "garment")  # how vae.pictures.framing brings pictures to a model's form
-MADE_UP = ("blends", "mixture")
+FRAMINGS = ("square", "portrait", "digit", "garment")  # how vae.pictures.framing brings a picture to a model's form
+SPLITS = ("hash", "first tenth")
+UNPAIRED = ("blends", "mixture")
 CARD_FIELDS = ("title", "license", "about", "credit", "failures")
+ENDS = ("steps", "epochs", "minutes")
+TABLES = ("model", "sharpen", "categories", "card")
+
+log = logging.getLogger(__name__)
+
+
+def _check(values: Any, limits: dict[str, tuple[float, float]], prefix: str = "") -> None:
+    """BadInput for a field that is no number of its type, or outside its limits."""
+    for name, (low, high) in limits.items():
+        value, is_whole = getattr(values, name), values.__dataclass_fields__[name].type is int
+        if isinstance(value, bool) or not isinstance(value, int if is_whole else (int, float)):
+            raise BadInput(f"{prefix}{name} is {value!r:.40}; it must be a {'whole ' if is_whole else ''}number.")
+        if not low <= value <= high:  # NaN is refused here as well
+            raise BadInput(f"{prefix}{name} is {value}; it must be from {low} to {high}.")
+
+
+@dataclass(frozen=True)
+class Sharpen:
+    """How a run ends: with a critic that teaches the decoder, for a share of the run; 0 for a plain VAE.
+
+    pixel, feature, adversarial, perceptual, jury: how strongly each loss pulls on a drawn pixel, relative to the others
+    (sharpen.critic.judge). perceptual and jury need the packages of measure.features.TEACHER. critic_widths: the critic's
+    channels, finest stage first. teacher_size: pixels that pictures are brought to before the teacher sees them, 0 for
+    their own. unpaired: where pictures without an original come from, "blends" of the batch's latents or the fitted "mixture".
+    """
+
+    share: float = 0.0
+    learning_rate: float = 8e-4
+    critic_widths: tuple[int, ...] = (16, 32, 64, 128)
+    pixel: float = 0.2
+    feature: float = 0.2
+    adversarial: float = 0.2
+    perceptual: float = 0.0
+    jury: float = 0.0
+    teacher_size: int = 0
+    unpaired: str = "blends"
+
+    def __post_init__(self):
+        pulls = ("pixel", "feature", "adversarial", "perceptual", "jury")
+        limits: dict = {"share": (0, 0.95), "learning_rate": (1e-7, 10), "teacher_size": (0, 1024)}
+        _check(self, limits | dict.fromkeys(pulls, (0, 100)), "sharpen.")
+        if isinstance(self.critic_widths, list):
+            object.__setattr__(self, "critic_widths", tuple(self.critic_widths))
+        widths = self.critic_widths
+        is_list = isinstance(widths, tuple) and 1 <= len(widths) <= 8
+        if not (is_list and all(type(width) is int and 1 <= width <= 1024 for width in widths)):
+            raise BadInput(f"sharpen.critic_widths is {widths!r:.60}; it must be 1 to 8 whole numbers from 1 to 1024.")
+        if self.unpaired not in UNPAIRED:
+            raise BadInput(f"sharpen.unpaired is {self.unpaired!r:.40}; it must be one of {', '.join(UNPAIRED)}.")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """A recipe. Ends on exactly one of steps, epochs and minutes, the others being 0; every value is checked.
 
-    data: a set's name for data.load. framing: how pictures are brought to the model's form, for framing.fit.
-    rate: the learning rate after the warm-up, falling to 0 along a cosine. kl_warmup: the share of the run over which
-    beta rises from 0. free_bits: nats per unit at no cost. perceptual: nats per value of a picture that one unit of
-    teacher.lesson costs while the VAE learns. ema: decay of the averaged weights, which are what ships.
-    flip: mirror half of the pictures. sharpen: the share of the run, at its end, in which a critic teaches the decoder, at
-    sharpen_rate; critic_widths: the critic's channels; pull_*: the shares of the forces on a drawn pixel (critic.judge). What is
-    perceptual, or asks a jury, needs the packages of features.TEACHER. teacher_side: pixels that pictures are brought to
-    before critic and decoder are taught by it, 0 for their own. made_up: where the pictures without an original come from,
-    "blends" of the batch's latents or the "mixture" that samples will come from.
-    show_data: whether the set's pictures may be shown, as examples and on the card. start: the name of the held-out picture
-    that a visitor starts from, else the most typical. categories: columns of 0 and 1 that are the values of one, such as
-    hair = ["black_hair", "fair_hair"]. card: words for the model card: title, license, about, credit, failures.
+    data: a set's name for data.load; split: how its held-out part is chosen there. framing: how pictures are brought to the
+    model's form. learning_rate: after the warm-up, falling to 0 along a cosine. clip: the largest norm of a gradient.
+    kl_warmup: the share of the run over which beta rises from 0. free_bits: nats per unit at no cost. perceptual: nats per
+    value of a picture for one unit of teacher.perceptual_loss while the VAE learns. ema: decay of the averaged weights, which
+    are what ships. flip: mirror half of the pictures. show_data: whether the set's pictures may be shown, as examples and on
+    the card. start: the name of the held-out picture that a visitor starts from, else the most typical. categories: columns of
+    0 and 1 that are the values of one, such as hair = ["black_hair", "fair_hair"]. card: words for the model card.
     """
 
     data: str
     framing: str = "square"
+    split: str = "hash"
     steps: int = 0
     epochs: float = 0
     minutes: float = 0
     batch: int = 128
-    rate: float = 1e-3
+    learning_rate: float = 1e-3
     warmup: float = 0.02
     weight_decay: float = 1e-4
     clip: float = 1000.0
@@ -47,101 +95,126 @@ class TrainConfig:
     perceptual: float = 0.0
     ema: float = 0.999
     flip: bool = False
-    sharpen: float = 0.0
-    sharpen_rate: float = 8e-4
-    critic_widths: tuple[int, ...] = (16, 32, 64, 128)
-    pull_pixel: float = 0.2
-    pull_feature: float = 0.2
-    pull_adversarial: float = 0.2
-    pull_perceptual: float = 0.0
-    pull_jury: float = 0.0
-    teacher_side: int = 0
-    made_up: str = "blends"
     show_data: bool = True
     start: str = ""
     seed: int = 0
     model: VAEConfig = field(default_factory=VAEConfig)
+    sharpen: Sharpen = field(default_factory=Sharpen)
     categories: dict[str, list[str]] = field(default_factory=dict)
     card: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
-        limits = {
-            "steps": (0, 10**8), "epochs": (0, 10**5), "minutes": (0, 10**5), "batch": (1, 65536), "rate": (1e-7, 10),
+        limits: dict = {
+            "steps": (0, 10**8), "epochs": (0, 10**5), "minutes": (0, 10**5), "batch": (1, 65536), "learning_rate": (1e-7, 10),
             "warmup": (0, 1), "weight_decay": (0, 10), "clip": (1e-6, 1e9), "beta": (0, 1000), "kl_warmup": (0, 1),
-            "free_bits": (0, 100), "ema": (0, 0.999999), "seed": (0, 2**31), "sharpen": (0, 0.95),
-            "sharpen_rate": (1e-7, 10), "pull_pixel": (0, 100), "pull_feature": (0, 100), "pull_adversarial": (0, 100),
-            "pull_perceptual": (0, 100), "pull_jury": (0, 100), "teacher_side": (0, 1024), "perceptual": (0, 100),
+            "free_bits": (0, 100), "perceptual": (0, 100), "ema": (0, 0.999999), "seed": (0, 2**31),
         }  # fmt: skip
-        for name, (low, high) in limits.items():
-            value, kind = getattr(self, name), TrainConfig.__dataclass_fields__[name].type
-            if isinstance(value, bool) or not isinstance(value, (int,) if kind is int else (int, float)):
-                raise BadInput(f"{name} is {value!r}; it must be a {'whole ' if kind is int else ''}number.")
-            if not low <= value <= high:  # NaN is refused here as well
-                raise BadInput(f"{name} is {value}; it must be from {low} to {high}.")
-        if sum(value > 0 for value in (self.steps, self.epochs, self.minutes)) != 1:
+        _check(self, limits)
+        if sum(getattr(self, end) > 0 for end in ENDS) != 1:
             raise BadInput("A recipe ends on exactly one of steps, epochs and minutes; set one of them above 0.")
-        if isinstance(self.critic_widths, list):
-            object.__setattr__(self, "critic_widths", tuple(self.critic_widths))
-        widths = self.critic_widths
-        if not (isinstance(widths, tuple) and widths and all(type(w) is int and 1 <= w <= 1024 for w in widths)):
-            raise BadInput(f"critic_widths is {widths!r}; it must be a list of whole numbers from 1 to 1024.")
-        if not (isinstance(self.data, str) and self.data):
-            raise BadInput(f"data is {self.data!r}; it must be the name of a set.")
-        if self.framing not in FRAMINGS:
-            raise BadInput(f"framing is {self.framing!r}; it must be one of {', '.join(FRAMINGS)}.")
-        if self.made_up not in MADE_UP:
-            raise BadInput(f"made_up is {self.made_up!r}; it must be one of {', '.join(MADE_UP)}.")
-        if not isinstance(self.start, str):
-            raise BadInput(f"start is {self.start!r}; it must be the name of a held-out picture.")
-        for name in ("flip", "show_data"):
-            if not isinstance(getattr(self, name), bool):
-                raise BadInput(f"{name} is {getattr(self, name)!r}; it must be true or false.")
+        for name, allowed in {"framing": FRAMINGS, "split": SPLITS}.items():
+            if getattr(self, name) not in allowed:
+                raise BadInput(f"{name} is {getattr(self, name)!r:.40}; it must be one of {', '.join(allowed)}.")
+        for name, kind, what in (
+            ("data", str, "the name of a set"), ("start", str, "the name of a held-out picture"),
+            ("flip", bool, "true or false"), ("show_data", bool, "true or false"),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if not isinstance(value, kind) or (name == "data" and not value):
+                raise BadInput(f"{name} is {value!r:.40}; it must be {what}.")
         for name, columns in self.categories.items():
             if not (isinstance(columns, list) and len(columns) > 1 and all(isinstance(c, str) for c in columns)):
-                raise BadInput(f"categories.{name} is {columns!r}; it must be a list of two or more columns' names.")
-        strange = [key for key, words in self.card.items() if key not in CARD_FIELDS or not isinstance(words, str)]
-        if strange:
-            raise BadInput(f"card.{strange[0]} is not known; a card has texts for {', '.join(CARD_FIELDS)}.")
+                raise BadInput(f"categories.{name:.40} is {columns!r:.40}; it must be a list of two or more columns.")
+        for name, words in self.card.items():
+            if name not in CARD_FIELDS or not isinstance(words, str):
+                raise BadInput(f"card.{name:.40} is {words!r:.40}; a card has texts for {', '.join(CARD_FIELDS)}.")
 
     @classmethod
     def from_toml(cls, text: str) -> "TrainConfig":
-        """From a recipe's text. BadInput for broken TOML and for every entry that is unknown or out of range."""
+        """From a recipe's text. BadInput for broken TOML and for every entry that is unknown or out of range.
+
+        A recipe from before the table [sharpen] is still read, with a warning that says what it is taken for.
+        """
         try:
-            values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise BadInput(f"The recipe is no valid TOML: {error}.") from error
+            values = tomllib.loads(text.removeprefix("\ufeff"))
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            raise BadInput(f"The recipe is no valid TOML: {str(error)[:80]}.") from error
         if "data" not in values:
             raise BadInput('The recipe names no data; add a line such as data = "digits".')
-        tables = {name: values.pop(name, {}) for name in ("model", "categories", "card")}
-        if not all(isinstance(table, dict) for table in tables.values()):
-            raise BadInput("In a recipe [model], [categories] and [card] are tables.")
-        empty = cls(data="?", steps=1)
-        config = empty.override(**{"steps": 0, "minutes": 0, **values}, **tables["model"])
+        _migrate(values)
+        tables = {name: values.pop(name, {}) for name in TABLES}
+        wrong = [name for name, table in tables.items() if not isinstance(table, dict)]
+        if wrong:
+            raise BadInput(f"In a recipe {wrong[0]} is a table, [{wrong[0]}], not {tables[wrong[0]]!r:.40}.")
+        sharpen = {f"sharpen_{name}": value for name, value in tables["sharpen"].items()}
+        nothing = cls(data="?", steps=1)
+        config = nothing.override(**{"steps": 0, "minutes": 0, **values}, **tables["model"], **sharpen)
         return dataclasses.replace(config, categories=tables["categories"], card=tables["card"])
 
-    def override(self, **values) -> "TrainConfig":
-        """The same recipe with other values, by the names of its fields or its model's. An end replaces the end."""
-        model_fields = {f.name for f in dataclasses.fields(VAEConfig)}
-        own_fields = {f.name for f in dataclasses.fields(TrainConfig)} - {"model", "categories", "card"}
+    def override(self, **values: Any) -> "TrainConfig":
+        """The same recipe with other values, by the names of `fields`. An end replaces the end."""
+        known = fields()
         for name in values:
-            if name not in model_fields | own_fields:
-                raise BadInput(
-                    f"{name} is no entry of a recipe; those are {', '.join(sorted(own_fields | model_fields))}."
-                )
-        ends = {"steps", "epochs", "minutes"}
-        if ends & {name for name, value in values.items() if value}:
-            values = {**dict.fromkeys(ends, 0), **values}
-        model = dataclasses.replace(self.model, **{k: v for k, v in values.items() if k in model_fields})
-        return dataclasses.replace(self, model=model, **{k: v for k, v in values.items() if k in own_fields})
+            if name not in known:
+                raise BadInput(f"{name:.40} is no entry of a recipe; those are {', '.join(sorted(known))}.")
+        if any(values.get(end) for end in ENDS):
+            values = {**dict.fromkeys(ENDS, 0), **values}
+        own, model, sharpen = (
+            {known[name][1].name: value for name, value in values.items() if known[name][0] == table}
+            for table in ("", "model", "sharpen")
+        )
+        parts = {
+            "model": dataclasses.replace(self.model, **model),
+            "sharpen": dataclasses.replace(self.sharpen, **sharpen),
+        }
+        return dataclasses.replace(self, **parts, **own)
 
     def to_toml(self) -> str:
         """The recipe as text that from_toml reads back to an equal recipe."""
         values = dataclasses.asdict(self)
-        tables = {"": values, **{name: values.pop(name) for name in ("model", "categories", "card")}}
+        tables = {"": values, **{name: values.pop(name) for name in TABLES}}
         blocks = []
         for table, entries in tables.items():
             lines = [f"[{table}]"] if table else []
             # JSON's way to write texts, numbers, booleans and lists is also TOML's.
-            lines += [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in entries.items()]
+            lines += [f"{_key(name)} = {json.dumps(value, ensure_ascii=False)}" for name, value in entries.items()]
             blocks.append("\n".join(lines) + "\n")
         return "\n".join(blocks)
+
+
+def fields() -> dict[str, tuple[str, dataclasses.Field]]:
+    """Every entry that `override` and the command line know -> its table and its field; those of [sharpen] as sharpen_NAME."""
+    own = {f.name: ("", f) for f in dataclasses.fields(TrainConfig) if f.name not in TABLES}
+    model = {f.name: ("model", f) for f in dataclasses.fields(VAEConfig)}
+    return own | model | {f"sharpen_{f.name}": ("sharpen", f) for f in dataclasses.fields(Sharpen)}
+
+
+def _key(name: str) -> str:
+    is_bare = name.isascii() and name.replace("_", "").replace("-", "").isalnum()
+    return name if is_bare else json.dumps(name, ensure_ascii=False)
+
+
+OLD_NAMES = {
+    "sharpen": "share", "sharpen_rate": "learning_rate", "critic_widths": "critic_widths", "pull_pixel": "pixel",
+    "pull_feature": "feature", "pull_adversarial": "adversarial", "pull_perceptual": "perceptual", "pull_jury": "jury",
+    "teacher_side": "teacher_size", "made_up": "unpaired",
+}  # fmt: skip
+
+
+def _migrate(values: dict[str, Any]) -> None:
+    """A recipe of version 0.1 -> the same one as it is written now, in place."""
+    old = [name for name in OLD_NAMES if name in values and not isinstance(values[name], dict)]
+    if not old and "rate" not in values:
+        return
+    table = {OLD_NAMES[name]: values.pop(name) for name in old}
+    if table:
+        values["sharpen"] = table
+    if "rate" in values:
+        values["learning_rate"] = values.pop("rate")
+    values.setdefault("split", "first tenth")
+    if isinstance(values.setdefault("model", {}), dict):
+        values["model"].setdefault("adaptive_norm", False)
+    log.warning(
+        "This recipe is of version 0.1: rate is now learning_rate, what only sharpening uses stands in [sharpen], the "
+        'held-out part is taken to be its "first tenth", and its decoder to be one without adaptive_norm.'
+    )

@@ -35,12 +35,12 @@ SMALLER = {
     "stem": 4,
     "widths": (64, 128, 256),
     "perceptual": 0.0,
-    "pull_perceptual": 0.0,
-    "sharpen": 0.2,
-    "critic_widths": (16, 32, 64, 128),
+    "sharpen_perceptual": 0.0,
+    "sharpen_share": 0.2,
+    "sharpen_critic_widths": (16, 32, 64, 128),
 }
 # With the teacher a step takes longer, and its verdict may weigh less.
-TAUGHT = {"sharpen": 0.4, "pull_perceptual": 1.0, "pull_adversarial": 0.2}
+TAUGHT = {"sharpen_share": 0.4, "sharpen_perceptual": 1.0, "sharpen_adversarial": 0.2}
 FIT_ON = 10_000  # latents that a peer's mixture is fitted on
 
 

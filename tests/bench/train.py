@@ -88,7 +88,7 @@ def plain(config: TrainConfig, dataset: torch.utils.data.Dataset, workers: int, 
     """-> pictures/s of a plain fp32 loop: torchvision's data set, DataLoader, Adam."""
     where = device.pick()
     model = VAE(config.model).to(where).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.rate)
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
     loader = DataLoader(dataset, config.batch, shuffle=True, num_workers=workers, drop_last=True)
     clock = Clock(seconds)
     while True:
@@ -153,7 +153,7 @@ def pythae_trainer(config: TrainConfig, pictures: Tensor, seconds: float) -> flo
             output_dir=folder,
             per_device_train_batch_size=config.batch,
             num_epochs=10_000,
-            learning_rate=config.rate,
+            learning_rate=config.learning_rate,
         )
         BaseTrainer(model, BaseDataset(pictures, torch.zeros(len(pictures))), None, settings, [Stopwatch()]).train()
     logging.disable(logging.NOTSET)

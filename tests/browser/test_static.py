@@ -177,7 +177,7 @@ def test_pictures_and_readings_agree_with_the_model(page, url, name):
     assert np.abs(drawn - model.decode(z).astype(int)).max() <= 3
     posterior = model.posterior(picture[None])
     np.testing.assert_allclose(found["z"], posterior.mode()[0], atol=5e-3)
-    np.testing.assert_allclose(found["spread"], posterior.spread()[0], atol=5e-3)
+    np.testing.assert_allclose(found["std"], posterior.std()[0], atol=5e-3)
 
 
 def test_samples_of_given_dice_agree_with_the_mixture(page, url):

@@ -8,7 +8,7 @@ expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not in
 pytestmark = pytest.mark.browser
 
 PATIENCE = 240_000  # milliseconds: a run starts a process that imports torch, learns for 15 s, and draws its map
-MODELS, STATUS, DREAMS = ".lp-picker button", "#train-status [data-state]", "[data-row=dreamt] img"
+MODELS, STATUS, DREAMS = ".lp-picker button", "#train-status [data-state]", "[data-row=samples] img"
 LATENT, BETA, MINUTES = range(3)
 
 

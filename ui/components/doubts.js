@@ -9,10 +9,10 @@ export class Doubts {
   }
 
   // Resolves when it is over; somebody who moves the latent ends it.
-  async show({ mean, spread }) {
+  async show({ mean, std }) {
     const { latent } = this, from = latent.z;
     for (let i = 0; i < DRAWS; i++) {
-      latent.drift(mean.map((value, unit) => value + spread[unit] * normal()));
+      latent.drift(mean.map((value, unit) => value + std[unit] * normal()));
       const here = latent.z;
       await new Promise(resolve => setTimeout(resolve, EACH));
       if (latent.z !== here) return;

@@ -3,7 +3,7 @@
 //   remembers them;
 //   surprise(seed) -> latent; atlas() -> bytes of atlas.safetensors;
 //   closer({z, seen}) -> a latent nearer to what was seen, a moment's search on;
-//   encode({example: i} | {file: File} | {drawing: data URL} | {photo, eyes, turn}) -> {z, spread, seen: URL, note: sentence or ""},
+//   encode({example: i} | {file: File} | {drawing: data URL} | {photo, eyes, turn}) -> {z, std, seen: URL, note: sentence or ""},
 //   of portraits also photo: URL, eyes: [[x, y], [x, y]] in shares of its sides, and turn: what {photo, eyes, turn} asks again
 // each as a promise that fails with an Error whose message a visitor may read (and isFinal, where trying again is no use).
 // and choose(model) -> whether another model is opened now, so that open(view) will be called.
@@ -370,15 +370,15 @@ export class Explore {
     const isWanted = () => view === this.view && asked === this.asked; // no other model, and nothing else, was chosen meanwhile
     const waiting = setTimeout(() => isWanted() && this.say(this.words.wait), 600);
     try {
-      const { z, note, seen, spread, ...portrait } = await coming;
+      const { z, note, seen, std, ...portrait } = await coming;
       if (!isWanted()) return;
       this.latent.jump(z);
-      this.found = { z, seen, spread, mean: z };
-      this.pad.sure(spread ?? null);
+      this.found = { z, seen, std, mean: z };
+      this.pad.sure(std ?? null);
       this.original.hidden = !seen;
       if (seen) this.original.src = seen;
-      this.blinkButton.hidden = !spread;
-      this.closerButton.hidden = !seen || !view.can_refine;
+      this.blinkButton.hidden = !std;
+      this.closerButton.hidden = !seen || !view.can_optimize;
       if (portrait.photo) this.eyes.load(portrait);
       this.eyesButton.hidden = !this.eyes.photo;
       this.say(note, { seen: note ? seen : "" });

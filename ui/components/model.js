@@ -45,12 +45,12 @@ export class Model {
     }
   }
 
-  // picture: {size, channels, data}, bytes in rows of pixels -> promise of the posterior, {z: its mean, spread: its standard deviations}.
+  // picture: {size, channels, data}, bytes in rows of pixels -> promise of the posterior, {z: its mean, std: its standard deviations}.
   async encode({ size, channels, data }, where = this.where) {
     const area = size * size, x = new Float32Array(channels * area);
     data.forEach((value, place) => (x[(place % channels) * area + Math.floor(place / channels)] = value / 255));
     const { mean, logvar } = await this.#run({ graph: where.encoder, weights: where.reads, x, shape: [1, channels, size, size] });
-    return { z: Array.from(mean), spread: Array.from(logvar, value => Math.exp(value / 2)) };
+    return { z: Array.from(mean), std: Array.from(logvar, value => Math.exp(value / 2)) };
   }
 
   // What the face finder sees in a picture of its size, (128, 128, 3) in [-1, 1] -> promise of {boxes, scores}.

@@ -51,8 +51,8 @@ export class Pad {
   }
 
   // The encoder's standard deviations, or null where the latent is nobody's picture.
-  sure(spread) {
-    this.spread = spread;
+  sure(std) {
+    this.std = std;
     this.soon();
   }
 
@@ -115,10 +115,10 @@ export class Pad {
     const places = this.pair.map(knob => `${knob.label} ${read(this.latent.z, knob).toFixed(1)}`);
     this.thumb.setAttribute("aria-valuetext", places.join(", "));
     this.thumb.setAttribute("aria-valuenow", Math.round(100 * this.#shares()[0]));
-    this.ring.hidden = !this.spread;
-    if (!this.spread) return;
+    this.ring.hidden = !this.std;
+    if (!this.std) return;
     [this.ring.style.width, this.ring.style.height] = this.pair.map(({ probe, low, high }) =>
-      `${200 * Math.hypot(...this.spread.map((value, i) => value * probe[i])) / (high - low)}%`);
+      `${200 * Math.hypot(...this.std.map((value, i) => value * probe[i])) / (high - low)}%`);
   }
 
   // The mixture seen along the two axes: of each part a Gaussian in the plane.

@@ -13,11 +13,11 @@ const PHOTO_SIDE = 640; // pixels of the photograph that a visitor sets the eyes
 export async function encoded(from, { model, where, form, words }) {
   try {
     const { picture, notes, ...portrait } = await framed(from, where.finder && (view => model.look(view, where)), form);
-    const { z, spread } = await model.encode(picture, where);
+    const { z, std } = await model.encode(picture, where);
     const isBrought = Boolean(from.file ?? from.photo);
     if (isBrought && !isAlike(picture, await model.decode(z, where), form.familiar_error)) notes.push("unfamiliar");
     const seen = urlOf(await bitmapOf(picture));
-    return { z, spread, seen, note: notes.map(note => words[note]).join(" "), ...portrait };
+    return { z, std, seen, note: notes.map(note => words[note]).join(" "), ...portrait };
   } catch (error) {
     const key = { nothing: "no_shape", unreadable: "unreadable", misshapen: "misshapen", eyes: "bad_eyes", large: "too_large" }[error.message];
     throw key ? Object.assign(new Error(words[key]), { isFinal: true, reason: error.message }) : error;

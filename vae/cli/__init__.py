@@ -16,12 +16,12 @@ from tqdm import tqdm
 from vae import checkpoints, data, latents
 from vae.errors import BadInput
 from vae.measure import evaluation
-from vae.model import VAEConfig
 from vae.pictures import images
 from vae.pictures.folders import from_files
 from vae.publish import export
 from vae.publish.folder import publish
 from vae.recipe import TrainConfig
+from vae.recipe import fields as recipe_entries
 from vae.training import train
 
 CHECKPOINT_HELP = "a name under checkpoints/, a folder, or a hub id such as owner/name"
@@ -68,9 +68,9 @@ def _parser(write_page: Callable[..., list[Path]] | None) -> argparse.ArgumentPa
     )
     added.add_argument("--precision", help="fp32 (default) or bf16")
     recipe_flags = added.add_argument_group("recipe fields", "each overrides the recipe's own value")
-    for field in _recipe_fields():
-        flag = "--dataset" if field.name == "data" else f"--{field.name.replace('_', '-')}"
-        recipe_flags.add_argument(flag, dest=f"recipe_{field.name}", type=_reader(field), metavar="VALUE")
+    for name, (_, field) in recipe_entries().items():
+        flag = "--dataset" if name == "data" else f"--{name.replace('_', '-')}"
+        recipe_flags.add_argument(flag, dest=f"recipe_{name}", type=_reader(field), metavar="VALUE")
 
     added = verb(_sample, "Draw pictures that nobody took.",
                  "sample digits --count 64 --seed 7 --prior mixture --temperature 0.9 --out digits.png")  # fmt: skip
@@ -128,11 +128,6 @@ def _parser(write_page: Callable[..., list[Path]] | None) -> argparse.ArgumentPa
         )
         added.add_argument("--single-file", action="store_true", help="all in one HTML file, for one checkpoint")
     return parser
-
-
-def _recipe_fields() -> list[dataclasses.Field]:
-    own = [field for field in dataclasses.fields(TrainConfig) if field.name not in ("model", "categories", "card")]
-    return own + list(dataclasses.fields(VAEConfig))
 
 
 def _reader(field: dataclasses.Field):

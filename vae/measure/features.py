@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from vae.errors import BadInput
+
 NETWORK = "EfficientNet-Lite0"
 TEACHER = "EfficientNet-Lite1"  # a sister with weights of her own: whoever teaches does not also mark
 PACKAGES = {
@@ -23,6 +25,12 @@ STAGES = {NETWORK: (2, 4, 10, 15), TEACHER: (0, 3, 6, 14)}  # blocks whose maps 
 def has_network(name: str = NETWORK) -> bool:
     """Whether the packages with the features' network, or with the teacher, are installed."""
     return all(importlib.util.find_spec(package) for package in PACKAGES[name])
+
+
+def require(name: str) -> None:
+    """BadInput where the packages of a network are missing."""
+    if not has_network(name):
+        raise BadInput(f"{name} is needed: install {' and '.join(PACKAGES[name])}, or do without a perceptual term.")
 
 
 @functools.cache

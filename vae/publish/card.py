@@ -30,8 +30,10 @@ def card(
     )
     weights = sum(parameter.numel() for parameter in checkpoint.model.parameters())
     atlas, parts = checkpoint.atlas, len(checkpoint.atlas.mixture.weights)
-    sharpened = f" (the last {recipe['sharpen']:.0%} of the run with a critic)" if recipe.get("sharpen") else ""
-    is_taught = recipe.get("perceptual") or (recipe.get("sharpen") and recipe.get("pull_perceptual"))
+    sharpened = (
+        f" (the last {recipe['sharpen']['share']:.0%} of the run with a critic)" if recipe["sharpen"]["share"] else ""
+    )
+    is_taught = recipe["perceptual"] or (recipe["sharpen"]["share"] and recipe["sharpen"]["perceptual"])
     taught = f" {TEACHER}, which knows photographs of everyday things, was its teacher." if is_taught else ""
     lines = [
         f"---\n{front.to_yaml()}\n---\n",

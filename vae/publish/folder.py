@@ -43,11 +43,10 @@ def publish(
     checkpoints.refuse_foreign(folder)
     with written_folder(folder) as beside:
         model.save_pretrained(beside)
-        (beside / "README.md").unlink(missing_ok=True)  # the mixin's empty card
         (beside / "recipe.toml").write_text(recipe, encoding="utf-8")
         if critic is not None:
             critics.save(critic, beside / "critic.safetensors")
-        shipped = VAE.from_pretrained(beside, map_location=str(model.device))
+        shipped = VAE.from_pretrained(beside).to(model.device)
         known = train if figures else train.take(slice(0, 5000))
         settings = tomllib.loads(recipe)
         may_show, start = settings.get("show_data", True), settings.get("start")

@@ -17,10 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vae.measure.features import STAGES, TEACHER
+from vae.recipe import Sharpen
 from vae.sharpen import teacher
 
 SHIFT = 4  # pixels that pictures are rolled by before the critic looks, at most
-SLOPE = 0.2
+LEAK = 0.2
 JURY_WIDTH = 64
 JURY_PENALTY = 0.5  # on the slope of the jury's scores at the teacher's maps of real pictures
 
@@ -44,7 +45,7 @@ class Critic(nn.Module):
         x = 2 * x - 1
         features: list[Tensor] = []
         for stage in self.stages:
-            x = F.leaky_relu(stage(F.avg_pool2d(x, 2) if features else x), SLOPE)
+            x = F.leaky_relu(stage(F.avg_pool2d(x, 2) if features else x), LEAK)
             features.append(x)
         return self.verdict(x).squeeze(1), features
 
@@ -61,9 +62,9 @@ class Jury(nn.Module):
         self.heads = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(channels, JURY_WIDTH, 1),
-                nn.LeakyReLU(SLOPE),
+                nn.LeakyReLU(LEAK),
                 nn.Conv2d(JURY_WIDTH, JURY_WIDTH, 3, padding=1),
-                nn.LeakyReLU(SLOPE),
+                nn.LeakyReLU(LEAK),
                 nn.Conv2d(JURY_WIDTH, 1, 1),
             )
             for channels in teacher.CHANNELS
@@ -73,7 +74,16 @@ class Jury(nn.Module):
         return [head(seen).squeeze(1) for head, seen in zip(self.heads, maps, strict=True)]
 
 
-def save(critic: Critic, path: Path) -> None:
+class Critics(nn.Module):
+    """Those who judge while a decoder is sharpened: a critic, and a jury where the recipe asks for one."""
+
+    def __init__(self, channels: int, sharpen: Sharpen):
+        super().__init__()
+        self.critic = Critic(channels, sharpen.critic_widths)
+        self.jury = Jury() if sharpen.jury else None
+
+
+def save(critic: nn.Module, path: Path) -> None:
     """Writes the weights in half precision."""
     state = {name: tensor.detach().half().contiguous().cpu() for name, tensor in critic.state_dict().items()}
     safetensors.torch.save_file(state, path)
@@ -96,99 +106,91 @@ class Judged:
     """What one look at a batch gave: losses (scalars), and the pull on the drawn pictures (N, C, H, W)."""
 
     critic_loss: Tensor
-    critic_gradients: tuple[Tensor, ...]  # of the critic's parameters and then the jury's, in their order
+    critics_gradients: tuple[Tensor, ...]  # of the parameters of Critics, in their order
     adversarial: Tensor
     feature: Tensor
     pull: Tensor  # a gradient for the drawn pictures, to be descended
 
 
 def judge(
-    critic: Critic,
-    real: Tensor,
-    drawn: Tensor,
-    shift: Tensor,
-    *,
-    pixel: float,
-    feature: float,
-    adversarial: float,
-    perceptual: float = 0.0,
-    penalty: float = 0.0,
-    jury: Jury | None = None,
-    jury_share: float = 0.0,
-    teacher_side: int = 0,
+    critics: Critics, real: Tensor, drawn: Tensor, shift: Tensor, sharpen: Sharpen, penalty: float = 0.0
 ) -> Judged:
     """real (R, C, H, W) and drawn (N, C, H, W), R <= N <= 2 R, whose first R rows are reconstructions of real.
 
     The critic is to score a real picture above the drawn one beside it, the decoder the other way round. Pixels, the critic's
-    features and verdict, and a pretrained network's features (teacher.lesson) each pull on every drawn pixel; pixel, feature,
-    adversarial and perceptual are their shares, each scaled to the same root mean square first: otherwise their units would
-    decide, and they change while the critic learns. What comes from the critic counts by how well it tells the two apart, from
-    nothing at chance (a loss of log 2) to all at a loss of 0: else it would teach its noise. Rows beyond R have no original:
-    only the verdict pulls, and the jury's, whose share is jury_share; it hears pictures at teacher_side, as the lesson then
-    does. shift: as in shifted. penalty: the weight of R1, half of the squared slope of a picture's mean score,
-    pixels in [0, 1].
+    features and verdict, the teacher's features and the jury's verdict each pull on every drawn pixel; sharpen says how
+    strongly, each being scaled to the same root mean square first: otherwise their units would decide, and they change while
+    the critic learns. What comes from critic or jury counts by how well it tells the two apart, from nothing at chance (a
+    loss of log 2) to all at a loss of 0: else it would teach its noise. Rows beyond R have no original: only verdicts pull.
+    shift: as in shifted. penalty: the weight of R1, half of the squared slope of a picture's mean score, pixels in [0, 1].
     """
     rows, count = len(real), len(drawn)
     drawn = drawn.detach().requires_grad_(True)
     seen_drawn, seen_real = shifted([drawn, real], shift)
     # Two looks, not one at all pictures: the gradients for the drawn ones then need not pass through the real ones.
-    (on_drawn, features), (on_real, aims) = critic(seen_drawn), critic(seen_real)
-    margin = torch.cat([on_real, on_real[: count - rows]]) - on_drawn  # (N, H, W)
-    critic_loss, verdict_loss = F.softplus(-margin).mean(), F.softplus(margin).mean()
+    (scores, features), (real_scores, real_features) = critics.critic(seen_drawn), critics.critic(seen_real)
+    critic_loss, verdict_loss = _paired(real_scores, scores)
     feature_loss = torch.zeros((), device=drawn.device)
-    for maps, of_real in zip(features, aims, strict=True):
+    for mine, of_real in zip(features, real_features, strict=True):
         aim = of_real.detach()
-        feature_loss = feature_loss + (maps[:rows] - aim).square().mean() / aim.square().mean().clamp_min(1e-6)
-    trust = (1 - critic_loss.detach() / math.log(2)).clamp(0, 1)
+        feature_loss = feature_loss + (mine[:rows] - aim).square().mean() / aim.square().mean().clamp_min(1e-6)
+
+    def pull_of(loss: Tensor) -> Tensor:
+        return torch.autograd.grad(loss, drawn, retain_graph=True)[0]
+
+    trust = _trust(critic_loss)
     pulls: list[tuple[float | Tensor, Tensor, int]] = [
-        (trust * adversarial, torch.autograd.grad(verdict_loss, drawn, retain_graph=True)[0], count),
-        (trust * feature, torch.autograd.grad(feature_loss, drawn, retain_graph=True)[0], rows),
-        (pixel, torch.cat([drawn[:rows].detach() - real, torch.zeros_like(drawn[rows:])]), rows),
+        (trust * sharpen.adversarial, pull_of(verdict_loss), count),
+        (trust * sharpen.feature, pull_of(feature_loss), rows),
+        (sharpen.pixel, torch.cat([drawn[:rows].detach() - real, torch.zeros_like(drawn[rows:])]), rows),
     ]
-    total, parameters = critic_loss, list(critic.parameters())
-    if perceptual or jury is not None:
-        heard = slice(None) if jury is not None else slice(rows)
-        mine = teacher.taught(seen_drawn[heard], teacher_side, jury is not None)
+    total, is_whole = critic_loss, critics.jury is not None
+    if sharpen.perceptual or is_whole:
+        maps = teacher.feature_maps(seen_drawn if is_whole else seen_drawn[:rows], sharpen.teacher_size, is_whole)
         with torch.no_grad():
-            theirs = teacher.taught(seen_real, teacher_side, jury is not None)
-    if perceptual:
+            real_maps = teacher.feature_maps(seen_real, sharpen.teacher_size, is_whole)
+    if sharpen.perceptual:
         known = len(STAGES[TEACHER]) + 1
-        loss = teacher.unlike([seen[:rows] for seen in mine[:known]], theirs[:known])
-        pulls.append((perceptual, torch.autograd.grad(loss, drawn, retain_graph=jury is not None)[0], rows))
-    if jury is not None:
-        jury_loss, against, slope = _heard(jury, mine, theirs)
-        trust = (1 - jury_loss.detach() / math.log(2)).clamp(0, 1)
-        pulls.append((trust * jury_share, torch.autograd.grad(against, drawn, retain_graph=True)[0], count))
-        total, parameters = total + jury_loss + JURY_PENALTY * slope, parameters + list(jury.parameters())
+        loss = teacher.cosine_distance([one[:rows] for one in maps[:known]], real_maps[:known])
+        pulls.append((sharpen.perceptual, pull_of(loss), rows))
+    if critics.jury is not None:
+        jury_loss, jury_verdict, slope = _jury_losses(critics.jury, maps, real_maps)
+        pulls.append((_trust(jury_loss) * sharpen.jury, pull_of(jury_verdict), count))
+        total = total + jury_loss + JURY_PENALTY * slope
     pull = torch.zeros_like(drawn)
     for share, gradient, concerned in pulls:
         pull += share * gradient / gradient[:concerned].square().mean().sqrt().clamp_min(1e-12)
     if penalty:
-        total = total + penalty * _slope(critic, seen_real)
-    gradients = torch.autograd.grad(total, parameters)
-    return Judged(
-        critic_loss.detach(), gradients, verdict_loss.detach(), feature_loss.detach(), pull / drawn[0].numel()
-    )
+        total = total + penalty * _slope(critics.critic, seen_real)
+    gradients = torch.autograd.grad(total, list(critics.parameters()))
+    pull = pull / drawn[0].numel()
+    return Judged(critic_loss.detach(), gradients, verdict_loss.detach(), feature_loss.detach(), pull)
 
 
-def _heard(jury: Jury, mine: list[Tensor], theirs: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+def _paired(real: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores (R, H, W) and (N, H, W), R <= N <= 2 R -> the critic's loss and the decoder's (Jolicoeur-Martineau 2018)."""
+    margin = torch.cat([real, real[: len(drawn) - len(real)]]) - drawn  # (N, H, W)
+    return F.softplus(-margin).mean(), F.softplus(margin).mean()
+
+
+def _trust(loss: Tensor) -> Tensor:
+    return (1 - loss.detach() / math.log(2)).clamp(0, 1)
+
+
+def _jury_losses(jury: Jury, maps: list[Tensor], real_maps: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """The teacher's maps of drawn pictures and of real ones -> the jury's loss, the decoder's, and the penalty.
 
     Compared in pairs as in judge, each map having the same say. The penalty is half of the squared slope of the scores with
     respect to the maps of real pictures, for each place.
     """
-    sizes = [seen.square().mean().sqrt().clamp_min(1e-6) for seen in theirs]
-    theirs = [(seen / size).requires_grad_(True) for seen, size in zip(theirs, sizes, strict=True)]
-    on_real = jury(theirs)
-    on_drawn = jury([seen / size for seen, size in zip(mine, sizes, strict=True)])
-    margins = [
-        torch.cat([real, real[: len(drawn) - len(real)]]) - drawn for real, drawn in zip(on_real, on_drawn, strict=True)
-    ]
-    loss = torch.stack([F.softplus(-margin).mean() for margin in margins]).mean()
-    against = torch.stack([F.softplus(margin).mean() for margin in margins]).mean()
-    slopes = torch.autograd.grad([score.sum() for score in on_real], theirs, create_graph=True)
+    sizes = [one.square().mean().sqrt().clamp_min(1e-6) for one in real_maps]
+    real_maps = [(one / size).requires_grad_(True) for one, size in zip(real_maps, sizes, strict=True)]
+    real_scores = jury(real_maps)
+    scores = jury([one / size for one, size in zip(maps, sizes, strict=True)])
+    losses, verdicts = zip(*(_paired(*pair) for pair in zip(real_scores, scores, strict=True)), strict=True)
+    slopes = torch.autograd.grad([score.sum() for score in real_scores], real_maps, create_graph=True)
     slope = 0.5 * torch.stack([part.square().sum(dim=1).mean() for part in slopes]).mean()
-    return loss, against, slope
+    return torch.stack(losses).mean(), torch.stack(verdicts).mean(), slope
 
 
 def _slope(critic: Critic, real: Tensor) -> Tensor:

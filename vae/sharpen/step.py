@@ -1,68 +1,91 @@
 """One step of sharpening: an update of the decoder, taught by critic, jury and teacher, and one of those who judge."""
 
+import math
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vae.losses import negative_elbo
 from vae.model import to_tensor
 from vae.priors import Mixture, fit_mixture
 from vae.recipe import TrainConfig
-from vae.run import Run, batch_of, follow, noise_of, set_rate
-from vae.sharpen.critic import judge
+from vae.run import Run, noise_of
+from vae.sharpen.critic import SHIFT, judge
+from vae.training import batch_of, follow, set_learning_rate
 
 PENALTY = 0.02  # on the critic's slope, every PENALTY_STEPS steps as many times as strong (Karras et al. 2020, "lazy")
 PENALTY_STEPS = 8
 PRIOR_BATCH = 500
-CRITIC_HASTE = 2.0  # times the decoder's rate (Heusel et al. 2017, "two time-scale update rule")
+CRITIC_HASTE = 2.0  # times the decoder's learning rate (Heusel et al. 2017, "two time-scale update rule")
 
 
-def prior_of(run: Run, config: TrainConfig, rows: Tensor) -> Mixture:
-    """The mixture that samples will come from, from pictures (N, H, W, C) uint8: sharpening leaves the encoder as it is."""
-    drawn, generator = [], noise_of(config.seed, 0)
+def penalty_at(step: int) -> float:
+    """The weight of the critic's penalty in this step of a run."""
+    return 0.0 if step % PENALTY_STEPS else PENALTY_STEPS * PENALTY
+
+
+def prior_of(run: Run, recipe: TrainConfig, pictures: Tensor) -> Mixture:
+    """The mixture that samples will come from, of pictures (N, H, W, C) uint8: sharpening leaves the encoder as it is."""
+    latents, generator = [], noise_of(recipe.seed, 0)
     with torch.inference_mode():
-        for part in rows.split(PRIOR_BATCH):
-            posterior = run.model.encode(to_tensor(part, part.device))
-            noise = torch.randn(posterior.mean.shape, generator=generator).to(part.device)
-            drawn.append(posterior.at(noise).cpu())
-    return fit_mixture(torch.cat(drawn), config.seed)
+        for part in pictures.split(PRIOR_BATCH):
+            latents.append(run.model.encode(to_tensor(part, part.device)).sample(generator).cpu())
+    return fit_mixture(torch.cat(latents), recipe.seed)
 
 
-def sharpen(run: Run, config: TrainConfig, dtype: torch.dtype, penalty: float, inputs: dict[str, Tensor]) -> Tensor:
-    """One update of the decoder and one of the critic; returns what learn does, with the critic's loss in place of 0.
+def inputs_of(recipe: TrainConfig, generator: torch.Generator, batch: int, prior: Mixture | None) -> dict[str, Tensor]:
+    """What a step needs beside Steps.take's, as CPU tensors: angle (Q, 1), blend (2 Q, B) and shift (2,), Q a quarter of B.
 
-    Beside the reconstructions the critic sees three quarters as many pictures (of batches of 4 and more) that no original
+    With a prior also prior_samples (2 Q, D).
+    """
+    quarter = batch // 4
+    inputs = {
+        "angle": torch.rand(quarter, 1, generator=generator) * math.pi / 2,
+        "blend": F.normalize(torch.randn(2 * quarter, batch, generator=generator)),
+        "shift": torch.randint(-SHIFT, SHIFT + 1, (2,), generator=generator),
+    }
+    if prior is None:
+        return inputs
+    # A seed of its own: the generator's would start its numbers again, and samples would wear the posterior's noise.
+    seed = int(torch.randint(2**62, (), generator=generator))
+    return inputs | {"prior_samples": prior.sample(2 * quarter, seed)}
+
+
+def sharpen_step(
+    run: Run, recipe: TrainConfig, dtype: torch.dtype, penalty: float, inputs: dict[str, Tensor]
+) -> Tensor:
+    """One update of the decoder and one of the critics; returns what Steps.take says.
+
+    Beside the reconstructions the critics see three quarters as many pictures (of batches of 4 and more) that no original
     stands behind: one quarter from latents between two, turned around 0 so that the variance stays, two from the prior or
     from blends of the whole batch with its mean and covariance. What is morphed and sampled later must look real as well.
     penalty: as in judge.
     """
-    assert run.critic is not None and run.critic_optimizer is not None
-    x = batch_of(config, inputs)
+    assert run.critics is not None and run.critics_optimizer is not None
+    x = batch_of(recipe, inputs)
     with torch.autocast(x.device.type, dtype=dtype, enabled=dtype != torch.float32):
         with torch.no_grad():
             posterior = run.model.encode(x)
             z = posterior.at(inputs["noise"])
             angle, quarter, center = inputs["angle"], len(inputs["angle"]), z.mean(dim=0)
             between = torch.cos(angle) * z[:quarter] + torch.sin(angle) * z[quarter : 2 * quarter]
-            dreams = inputs["dreams"] if "dreams" in inputs else center + inputs["blend"] @ (z - center)
-        logits = run.model.decode_logits(torch.cat([z, between, dreams])).float()
-        made = torch.sigmoid(logits)
-        judged = judge(
-            run.critic, x, made, inputs["shift"], pixel=config.pull_pixel, feature=config.pull_feature,
-            adversarial=config.pull_adversarial, perceptual=config.pull_perceptual, penalty=penalty,
-            jury=run.jury, jury_share=config.pull_jury, teacher_side=config.teacher_side,
-        )  # fmt: skip
+            unpaired = inputs.get("prior_samples", center + inputs["blend"] @ (z - center))
+        logits = run.model.decode_logits(torch.cat([z, between, unpaired])).float()
+        drawn = torch.sigmoid(logits)
+        judged = judge(run.critics, x, drawn, inputs["shift"], recipe.sharpen, penalty)
     run.optimizer.zero_grad(set_to_none=True)
-    made.backward(judged.pull / len(made))
-    norm = torch.nn.utils.clip_grad_norm_(run.model.decoder.parameters(), config.clip)
-    for parameter, gradient in zip(run.critic_parameters, judged.critic_gradients, strict=True):
+    drawn.backward(judged.pull / len(drawn))
+    norm = torch.nn.utils.clip_grad_norm_(run.model.decoder.parameters(), recipe.clip)
+    for parameter, gradient in zip(run.critics.parameters(), judged.critics_gradients, strict=True):
         parameter.grad = gradient
-    set_rate(run.optimizer, inputs["rate"])
-    set_rate(run.critic_optimizer, CRITIC_HASTE * inputs["rate"])
+    set_learning_rate(run.optimizer, inputs["learning_rate"])
+    set_learning_rate(run.critics_optimizer, CRITIC_HASTE * inputs["learning_rate"])
     run.optimizer.step()  # leaves the encoder alone: it has no gradients
-    run.critic_optimizer.step()
+    run.critics_optimizer.step()
     terms = negative_elbo(
-        logits.detach()[: len(x)], x, posterior, likelihood=config.model.likelihood,
-        sigma_floor=config.model.sigma_floor, beta=config.beta, free_bits=config.free_bits,
+        logits.detach()[: len(x)], x, posterior, likelihood=recipe.model.likelihood,
+        sigma_floor=recipe.model.sigma_floor, beta=recipe.beta, free_bits=recipe.free_bits,
     )  # fmt: skip
     follow(run, inputs["decay"], terms.sigma)
     first = [terms.loss, terms.reconstruction, terms.kl, norm, judged.critic_loss]

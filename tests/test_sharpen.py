@@ -10,18 +10,23 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 
-from vae import run as runs
+from vae import training
 from vae.errors import BadInput
 from vae.measure import features
 from vae.model import VAEConfig, to_tensor
-from vae.recipe import TrainConfig
-from vae.sharpen import critic as critics
+from vae.recipe import Sharpen, TrainConfig
+from vae.run import Recorded, Run
 from vae.sharpen import step, teacher
-from vae.sharpen.critic import Critic, Jury, judge, shifted
-from vae.training import train
+from vae.sharpen.critic import Critic, Critics, Judged, Jury, _jury_losses, judge, save, shifted
+from vae.training import train, vae_step
 
+PULLS = Sharpen(pixel=1.0, feature=0.4, adversarial=0.6)
 SHIFT = torch.tensor([3, -2])
-PULLS = {"pixel": 0.3, "feature": 1.0, "adversarial": 0.5}
+
+
+def pulls(**given) -> Sharpen:
+    """These pulls, and no other."""
+    return Sharpen(**{"pixel": 0.0, "feature": 0.0, "adversarial": 0.0, **given})
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -29,9 +34,9 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 @pytest.fixture
-def critic() -> Critic:
+def critics() -> Critics:
     torch.manual_seed(0)
-    return Critic(3, (8, 16)).train()
+    return Critics(3, Sharpen(critic_widths=(8, 16))).train()
 
 
 def made_to_tell(critic: Critic, real: torch.Tensor, drawn: torch.Tensor) -> None:
@@ -41,10 +46,10 @@ def made_to_tell(critic: Critic, real: torch.Tensor, drawn: torch.Tensor) -> Non
         critic.verdict.weight.mul_(0.5 / margin)
 
 
-def test_losses_compare_pairs_and_gradients_are_autograds(critic):
+def test_losses_compare_pairs_and_gradients_are_autograds(critics):
     real = torch.rand(4, 3, 16, 16, generator=generator())
     drawn = torch.rand(6, 3, 16, 16, generator=generator(3))
-    judged = judge(critic, real, drawn, SHIFT, **PULLS, penalty=2.0)
+    critic, judged = critics.critic, judge(critics, real, drawn, SHIFT, PULLS, penalty=2.0)
     seen_drawn, seen_real = shifted([drawn, real], SHIFT)
     pairs = [(seen_real[i % 4], seen_drawn[i]) for i in range(6)]
     apart = torch.stack([critic(one[None])[0] - critic(other[None])[0] for one, other in pairs])
@@ -57,17 +62,18 @@ def test_losses_compare_pairs_and_gradients_are_autograds(critic):
         (gradient,) = torch.autograd.grad(critic(picture)[0].mean(), picture, create_graph=True)
         slope = slope + gradient.square().sum() / 2 / 4
     expected = torch.autograd.grad(loss + 2.0 * slope, list(critic.parameters()))
-    for ours, theirs in zip(judged.critic_gradients, expected, strict=True):
+    for ours, theirs in zip(judged.critics_gradients, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
 
 
-def test_each_pull_alone_goes_its_own_way(critic):
+def test_each_pull_alone_goes_its_own_way(critics):
     real = torch.rand(4, 3, 16, 16, generator=generator())
     drawn = 0.5 * F.avg_pool2d(real, 3, 1, 1)
-    made_to_tell(critic, real, drawn)
-    alone = {name: judge(critic, real, drawn, SHIFT, **{**dict.fromkeys(PULLS, 0.0), name: 1.0}).pull for name in PULLS}
+    made_to_tell(critics.critic, real, drawn)
+    names = ("pixel", "feature", "adversarial")
+    alone = {name: judge(critics, real, drawn, SHIFT, pulls(**{name: 1.0})).pull for name in names}
     pixels = drawn.shape[1:].numel()
-    loss = float(judge(critic, real, drawn, SHIFT, **PULLS).critic_loss)
+    loss = float(judge(critics, real, drawn, SHIFT, PULLS).critic_loss)
     trust = 1 - loss / math.log(2)
     assert 0 < trust < 1
     for name, pull in alone.items():
@@ -76,60 +82,61 @@ def test_each_pull_alone_goes_its_own_way(critic):
     cosine = F.cosine_similarity(alone["pixel"].flatten(), (drawn - real).flatten(), dim=0)
     assert float(cosine) == pytest.approx(1, abs=1e-5)
     nearer = drawn - 0.01 * pixels * alone["adversarial"]  # a step down the pull is a step towards "real"
-    moved = judge(critic, real, nearer, SHIFT, **PULLS)
-    assert moved.adversarial < judge(critic, real, drawn, SHIFT, **PULLS).adversarial
-    both = judge(critic, real, drawn, SHIFT, pixel=2.0, feature=0.0, adversarial=1.0).pull
+    moved = judge(critics, real, nearer, SHIFT, PULLS)
+    assert moved.adversarial < judge(critics, real, drawn, SHIFT, PULLS).adversarial
+    both = judge(critics, real, drawn, SHIFT, pulls(pixel=2.0, adversarial=1.0)).pull
     torch.testing.assert_close(both, 2 * alone["pixel"] + alone["adversarial"])
 
 
-def test_pictures_without_an_original_are_pulled_by_the_verdict_alone(critic):
+def test_pictures_without_an_original_are_pulled_by_the_verdict_alone(critics):
     real = torch.rand(4, 3, 16, 16, generator=generator())
     drawn = 0.5 * torch.rand(6, 3, 16, 16, generator=generator(3))
-    made_to_tell(critic, real, drawn)
-    pull = judge(critic, real, drawn, SHIFT, pixel=1.0, feature=1.0, adversarial=0.0).pull
+    made_to_tell(critics.critic, real, drawn)
+    pull = judge(critics, real, drawn, SHIFT, pulls(pixel=1.0, feature=1.0)).pull
     assert (pull[4:] == 0).all()
     assert (pull[:4].flatten(1).norm(dim=1) > 0).all()
 
 
-def test_a_critic_that_cannot_tell_is_not_listened_to(critic):
+def test_a_critic_that_cannot_tell_is_not_listened_to(critics):
     real, drawn = torch.rand(2, 4, 3, 16, 16, generator=generator()).unbind(0)
     with torch.no_grad():
-        critic.verdict.weight.zero_()
-    judged = judge(critic, real, drawn, SHIFT, pixel=0.0, feature=1.0, adversarial=1.0)
+        critics.critic.verdict.weight.zero_()
+    judged = judge(critics, real, drawn, SHIFT, pulls(feature=1.0, adversarial=1.0))
     assert float(judged.critic_loss) == pytest.approx(math.log(2))
     assert float(judged.pull.abs().max()) < 1e-6
 
 
 @pytest.mark.skipif(not features.has_network(features.TEACHER), reason="the teacher is not installed")
-def test_the_teachers_lesson_is_followed_and_only_that(critic):
+def test_the_perceptual_loss_is_descended_and_only_that(critics):
     real = torch.rand(2, 3, 64, 64, generator=generator())
     drawn = F.avg_pool2d(real, 5, 1, 2)
     drawn = torch.cat([drawn, drawn[:1]])
-    judged = judge(critic, real, drawn, SHIFT, pixel=0.0, feature=0.0, adversarial=0.0, perceptual=1.0)
+    judged = judge(critics, real, drawn, SHIFT, pulls(perceptual=1.0))
     assert (judged.pull[2:] == 0).all()  # has no original
     assert float(judged.pull[:2].square().mean().sqrt()) == pytest.approx(1 / drawn[0].numel(), rel=1e-3)
     nearer = drawn - 0.02 * drawn[0].numel() * judged.pull
-    before, after = (float(teacher.lesson(x[:2], real)) for x in (drawn, nearer))
+    before, after = (float(teacher.perceptual_loss(x[:2], real)) for x in (drawn, nearer))
     assert after < before
-    assert float(teacher.lesson(real, real)) == pytest.approx(0, abs=1e-4)
+    assert float(teacher.perceptual_loss(real, real)) == pytest.approx(0, abs=1e-4)
 
 
 @pytest.mark.skipif(not features.has_network(features.TEACHER), reason="the teacher is not installed")
-def test_the_jury_hears_maps_in_pairs_and_pulls_every_drawn_picture(critic):
+def test_the_jury_sees_maps_in_pairs_and_pulls_every_drawn_picture():
     torch.manual_seed(0)
-    jury = Jury()
+    asks = pulls(jury=2.0, teacher_size=32)
+    critics = Critics(3, asks)
+    critic, jury = critics.critic, critics.jury
     real = torch.rand(2, 3, 16, 16, generator=generator())
     drawn = F.avg_pool2d(torch.cat([real, real[:1].flip(3)]), 5, 1, 2)
-    nothing = dict.fromkeys(PULLS, 0.0)
 
-    def asked(of: torch.Tensor) -> critics.Judged:
-        return judge(critic, real, of, SHIFT, **nothing, jury=jury, jury_share=2.0, teacher_side=32)
+    def asked(of: torch.Tensor) -> Judged:
+        return judge(critics, real, of, SHIFT, asks)
 
     def scores() -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """By hand: maps of pictures brought to 32 pixels, divided by the real ones' size."""
         seen_drawn, seen_real = shifted([drawn, real], SHIFT)
         maps = [
-            teacher.taught(F.interpolate(x, size=(32, 32), mode="bilinear"), is_whole=True)
+            teacher.feature_maps(F.interpolate(x, size=(32, 32), mode="bilinear"), is_whole=True)
             for x in (seen_real, seen_drawn)
         ]
         assert tuple(m.shape[1] for m in maps[0]) == teacher.CHANNELS
@@ -139,7 +146,7 @@ def test_the_jury_hears_maps_in_pairs_and_pulls_every_drawn_picture(critic):
     learning = list(jury.parameters())
     adam = torch.optim.Adam(learning, 3e-3)
     for _ in range(12):  # a jury that knows nothing is not listened to
-        for parameter, gradient in zip(learning, asked(drawn).critic_gradients[-len(learning) :], strict=True):
+        for parameter, gradient in zip(learning, asked(drawn).critics_gradients[-len(learning) :], strict=True):
             parameter.grad = gradient
         adam.step()
     judged = asked(drawn)
@@ -155,7 +162,7 @@ def test_the_jury_hears_maps_in_pairs_and_pulls_every_drawn_picture(critic):
     assert float(judged.pull.square().mean().sqrt()) == pytest.approx(2 * trust / drawn[0].numel(), rel=1e-3)
     assert (judged.pull.flatten(1).norm(dim=1) > 0).all()  # the one without an original as well
     parameters = [*critic.parameters(), *jury.parameters()]
-    assert [g.shape for g in judged.critic_gradients] == [p.shape for p in parameters]
+    assert [g.shape for g in judged.critics_gradients] == [p.shape for p in parameters]
     before = torch.stack([F.softplus(part).mean() for part in apart]).mean()
     drawn = drawn - 0.01 * drawn[0].numel() * judged.pull
     after = torch.stack(
@@ -171,7 +178,7 @@ def test_the_jurys_penalty_is_its_slope_at_real_maps():
     torch.manual_seed(0)
     jury = Jury()
     mine, theirs = ([torch.rand(2, c, 4, 4, generator=generator(i)) for c in teacher.CHANNELS] for i in (1, 2))
-    slope = critics._heard(jury, mine, theirs)[2]
+    slope = _jury_losses(jury, mine, theirs)[2]
     expected = []
     for head, seen in zip(jury.heads, theirs, strict=True):
         seen = (seen / seen.square().mean().sqrt()).requires_grad_(True)
@@ -191,9 +198,10 @@ def test_sets_are_shifted_alike_and_let_gradients_through():
     assert (gradient == 1).all()
 
 
-def test_saved_weights_are_those_that_compute(critic, tmp_path):
+def test_saved_weights_are_those_that_compute(critics, tmp_path):
     x = torch.rand(2, 3, 16, 16, generator=generator())
-    critics.save(critic, tmp_path / "critic.safetensors")
+    critic = critics.critic
+    save(critic, tmp_path / "critic.safetensors")
     state = safetensors.torch.load_file(tmp_path / "critic.safetensors")
     cells = 2 * x - 1
     for place in range(2):
@@ -205,7 +213,7 @@ def test_saved_weights_are_those_that_compute(critic, tmp_path):
 
 
 CONFIG = TrainConfig(
-    data="none", steps=50, sharpen=0.4, batch=16, rate=3e-3, seed=5, ema=0.9, critic_widths=(8, 16),
+    data="none", steps=50, batch=16, learning_rate=3e-3, seed=5, ema=0.9, sharpen=Sharpen(0.4, critic_widths=(8, 16)),
     model=VAEConfig(size=16, channels=3, latent=4, widths=(16, 24), stem=2),
 )  # fmt: skip
 
@@ -223,7 +231,7 @@ def weights(progress) -> dict[str, torch.Tensor]:
 
 def test_sharpening_leaves_the_encoder_alone_and_teaches_decoder_and_critic():
     pictures = stripes()
-    *_, before = train(dataclasses.replace(CONFIG, steps=30, sharpen=0.0), pictures, device="cpu")
+    *_, before = train(CONFIG.override(steps=30, sharpen_share=0.0), pictures, device="cpu")
     last = None
     for progress in train(dataclasses.replace(CONFIG, ema=0.0), pictures, device="cpu", report_seconds=0):
         if progress.step == 30:
@@ -259,28 +267,32 @@ def test_a_stop_while_sharpening_costs_nothing(tmp_path):
         assert torch.equal(tensor, rest.critic.state_dict()[name]), name
 
 
-def test_made_up_pictures_come_from_the_mixture_that_samples_come_from():
-    config = dataclasses.replace(CONFIG, made_up="mixture")
+def test_unpaired_pictures_come_from_the_mixture_that_samples_come_from():
+    config = CONFIG.override(sharpen_unpaired="mixture")
     rows = torch.from_numpy(stripes(400))
-    run = runs.Run(config, torch.device("cpu"))
+    run = Run(config, torch.device("cpu"))
     prior = step.prior_of(run, config, rows)
     with torch.no_grad():
         mean = run.model.encode(to_tensor(rows, rows.device)).mean
     assert float((prior.weights @ prior.means - mean.mean(dim=0)).norm()) < 0.3 * float(mean.std() + 1)
-    first, again, other = (runs.inputs_of(config, number, 16, 1e-3, 1.0, prior)["dreams"] for number in (7, 7, 8))
+    first, again, other = (step.inputs_of(config, generator(seed), 16, prior)["prior_samples"] for seed in (7, 7, 8))
     assert first.shape == (8, 4) and torch.equal(first, again) and not torch.equal(first, other)
     plain = dataclasses.replace(prior, means=0 * prior.means, factors=torch.eye(4).expand_as(prior.factors))
-    found = runs.inputs_of(config, 7, 64, 1e-3, 1.0, plain)
-    assert float((found["dreams"] - found["noise"][:32]).abs().mean()) > 0.5  # chance of their own
-    assert "dreams" not in runs.inputs_of(config, 7, 16, 1e-3, 1.0)
-    without = runs.inputs_of(config, 7, 16, 1e-3, 1.0)
+    chance = generator(7)
+    noise = torch.randn(64, 4, generator=chance)  # as Steps.take draws the posterior's
+    samples = step.inputs_of(config, chance, 64, plain)["prior_samples"]
+    assert float((samples - noise[:32]).abs().mean()) > 0.5  # chance of their own
+    without = step.inputs_of(config, generator(7), 16, None)
     for name, tensor in without.items():  # all other chance is what it would have been
-        assert torch.equal(tensor, runs.inputs_of(config, 7, 16, 1e-3, 1.0, prior)[name])
+        assert torch.equal(tensor, step.inputs_of(config, generator(7), 16, prior)[name])
 
 
 @pytest.mark.skipif(not features.has_network(features.TEACHER), reason="the teacher is not installed")
 def test_a_stop_beside_jury_and_mixture_costs_nothing(tmp_path):
-    config, pictures = dataclasses.replace(CONFIG, steps=20, sharpen=0.15, made_up="mixture", pull_jury=1.0), stripes()
+    config, pictures = (
+        CONFIG.override(steps=20, sharpen_share=0.15, sharpen_unpaired="mixture", sharpen_jury=1.0),
+        stripes(),
+    )
     *_, whole = train(config, pictures, device="cpu")
     calls = iter(range(100))
     *_, part = train(config, pictures, device="cpu", run_file=tmp_path / "run", stop=lambda: next(calls) > 17)
@@ -291,14 +303,7 @@ def test_a_stop_beside_jury_and_mixture_costs_nothing(tmp_path):
 
 
 def test_a_critic_that_breaks_takes_the_run_a_step_back(monkeypatch):
-    real, calls = step.judge, []
-
-    def breaks_once(*args, **kwargs):
-        judged = real(*args, **kwargs)
-        calls.append(1)
-        return dataclasses.replace(judged, pull=judged.pull * float("nan")) if len(calls) == 5 else judged
-
-    monkeypatch.setattr(step, "judge", breaks_once)
+    break_once(monkeypatch, 5, pull=lambda pull: pull * float("nan"))
     notes = [p.note for p in train(CONFIG, stripes(), device="cpu", report_seconds=0) if p.note]
     assert any("back to step" in note for note in notes)
 
@@ -310,21 +315,30 @@ def test_a_recorded_step_does_what_the_step_does_with_other_inputs(penalty):
     rows = torch.from_numpy(stripes()).to(device)
 
     def inputs(number: int) -> dict[str, torch.Tensor]:
-        found = runs.inputs_of(CONFIG, number, 16, 1e-3 * (1 + number), 1.0)
+        chance = generator(number)
+        found = {
+            "mirrored": torch.rand(16, generator=chance) < 0.5,
+            "noise": torch.randn(16, 4, generator=chance),
+            "learning_rate": torch.tensor(1e-3 * (1 + number)),
+            "beta": torch.tensor(1.0),
+            "decay": torch.tensor(0.5),
+        }
+        found |= step.inputs_of(CONFIG, chance, 16, None)
         return {name: tensor.to(device) for name, tensor in found.items()} | {"rows": rows[number : number + 16]}
 
-    def everything(run: runs.Run) -> torch.Tensor:
-        return torch.cat([p.detach().flatten() for p in [*run.averaged, *run.parameters, *run.critic_parameters]])
+    def everything(run: Run) -> torch.Tensor:
+        parts = (run.average, run.model, run.critics)
+        return torch.cat([p.detach().flatten() for part in parts for p in part.parameters()])
 
     ends = []
     for is_recorded in (False, True):
-        run = runs.Run(CONFIG, device)
+        run = Run(CONFIG, device)
         began = everything(run)
-        update = functools.partial(runs.learn, run, CONFIG, torch.float32)
+        update = functools.partial(vae_step, run, CONFIG, torch.float32)
         if penalty is not None:
-            update = functools.partial(step.sharpen, run, CONFIG, torch.float32, penalty)
+            update = functools.partial(step.sharpen_step, run, CONFIG, torch.float32, penalty)
         if is_recorded:
-            update = runs.Recorded(run, update, inputs(0))
+            update = Recorded(run, update, inputs(0))
             assert torch.equal(everything(run), began)
         for number in (3, 1, 2):
             update(inputs(number))
@@ -334,21 +348,48 @@ def test_a_recorded_step_does_what_the_step_does_with_other_inputs(penalty):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "word"),
+    ("name", "value"),
     [
-        ({"sharpen": 1.0}, "sharpen"),
-        ({"sharpen_rate": float("nan")}, "sharpen_rate"),
-        ({"made_up": "dreams"}, "made_up"),
-        ({"pull_jury": -1.0}, "pull_jury"),
-        ({"pull_pixel": -1.0}, "pull_pixel"),
-        ({"critic_widths": ()}, "critic_widths"),
-        ({"critic_widths": (0,)}, "critic_widths"),
+        ("share", 1.0), ("learning_rate", float("nan")), ("unpaired", "dreams"), ("jury", -1.0), ("pixel", -1.0),
+        ("critic_widths", ()), ("critic_widths", (0,)), ("teacher_size", 1.5),
     ],
-)
-def test_recipes_that_cannot_sharpen_are_refused(wrong, word):
-    with pytest.raises(BadInput, match=word):
-        dataclasses.replace(CONFIG, **wrong)
+)  # fmt: skip
+def test_recipes_that_cannot_sharpen_are_refused(name, value):
+    with pytest.raises(BadInput, match=f"sharpen.{name}"):
+        CONFIG.override(**{f"sharpen_{name}": value})
 
 
-def test_a_recipe_with_a_critic_survives_its_text():
-    assert TrainConfig.from_toml(CONFIG.to_toml()) == CONFIG
+def break_once(monkeypatch, call: int, **broken) -> None:
+    """The call-th verdict has parts that are no numbers."""
+    real, calls = step.judge, []
+
+    def breaks(*args, **kwargs):
+        judged = real(*args, **kwargs)
+        calls.append(1)
+        nan = {name: change(getattr(judged, name)) for name, change in broken.items()}
+        return dataclasses.replace(judged, **nan) if len(calls) == call else judged
+
+    monkeypatch.setattr(step, "judge", breaks)
+
+
+def nans(gradients):
+    return tuple(gradient * float("nan") for gradient in gradients)
+
+
+@pytest.mark.parametrize("call", [10, 20])  # right before a snapshot, and at the very last step
+def test_a_critic_of_nans_is_never_remembered_nor_handed_out(monkeypatch, call):
+    monkeypatch.setattr(training, "SNAPSHOT_STEPS", 10)
+    break_once(monkeypatch, call, critics_gradients=nans)
+    *_, end = train(CONFIG, stripes(), device="cpu", report_seconds=0)
+    assert end.is_whole and end.step == 50
+    assert all(tensor.isfinite().all() for tensor in end.critic.state_dict().values())
+
+
+def test_going_back_over_the_start_of_sharpening_fits_the_prior_anew(monkeypatch):
+    fitted, real = [], step.prior_of
+    monkeypatch.setattr(step, "prior_of", lambda run, *rest: (fitted.append(run.step), real(run, *rest))[1])
+    break_once(monkeypatch, 3, pull=lambda pull: pull * float("nan"))
+    config = CONFIG.override(sharpen_unpaired="mixture")
+    notes = [p.note for p in train(config, stripes(), device="cpu", report_seconds=0) if p.note]
+    assert len(notes) == 1
+    assert fitted == [30, 30]  # it went back to the start of the run, and to an encoder that learnt once more
