@@ -104,13 +104,6 @@ def test_values_of_words_get_their_mean_latents_all_else_being_equal():
     torch.testing.assert_close(
         found["hair=long"].vector, torch.tensor(places["long"] - others).float(), atol=0.06, rtol=0
     )
-    center = torch.from_numpy(z.mean(axis=0)).float()
-    atlas = dataclasses.replace(bare_atlas(3), mean=center, named=named)
-    means = atlas.named_means("hair")
-    assert sorted(means) == sorted(places)
-    for word, mean in means.items():  # as all pictures smile on average, whatever their hair
-        expected = torch.tensor([*places[word][:2], 3.0 * smile.mean()]).float()
-        torch.testing.assert_close(mean, expected, atol=0.08, rtol=0)
 
 
 def test_columns_of_names_gaps_and_single_values_get_no_direction():
@@ -257,7 +250,7 @@ def test_of_each_label_the_picture_nearest_its_middle_is_the_example():
 
 def test_knobs_read_what_they_move(charted):
     _, _, atlas = charted
-    knobs = atlas.knobs()
+    knobs = atlas.knobs
     kinds = [knob.kind for knob in knobs]
     assert kinds == sorted(kinds, key=["named", "direction", "unit"].index)
     units = [int(knob.key.split(":")[1]) for knob in knobs if knob.kind == "unit"]

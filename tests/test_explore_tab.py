@@ -54,7 +54,7 @@ def test_the_picture_that_comes_with_the_page_is_the_start_latents_own(model_id,
 
 
 def test_knobs_read_and_move_as_the_atlas_says(model_id, view):
-    knobs = {knob.key: knob for knob in shelf.get(model_id).atlas.knobs()}
+    knobs = {knob.key: knob for knob in shelf.get(model_id).atlas.knobs}
     assert len({knob["key"] for knob in view["knobs"]}) == len(view["knobs"])
     for sent in view["knobs"]:
         knob = knobs[sent["key"]]

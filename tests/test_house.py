@@ -1,6 +1,7 @@
 """The house's own rules: who imports whom, what the README promises, no large file."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -157,6 +158,23 @@ def test_the_readmes_python_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
     assert {path.name for path in tmp_path.iterdir()} == {"film.gif", "glasses.png"}
+
+
+def codes(words: dict, path: str = "") -> dict[str, str]:
+    """Every text of code in the page's words, by its key."""
+    found = {}
+    for key, value in words.items():
+        if isinstance(value, dict):
+            found |= codes(value, f"{path}{key}.")
+        elif key.endswith("code") and "import" in value:
+            found[path + key] = value
+    return found
+
+
+@pytest.mark.parametrize(("key", "code"), codes(json.loads((ROOT / "ui/words/en.json").read_text("utf-8"))).items())
+def test_the_pages_five_lines_of_code_run(key, code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code.replace("{model}", "avatars").replace("{seed}", "7"), key, "exec"), {})
 
 
 def test_requirements_of_the_library_and_of_the_app_agree():

@@ -85,16 +85,6 @@ def test_seeds_have_limits(seed):
         latents.sample_normal(1, 2, seed)
 
 
-def test_traverse_plane_and_combine_are_what_they_say():
-    z, u, v = torch.randn(3, 4)
-    values = torch.tensor([-1.0, 0.0, 2.0])
-    assert torch.equal(latents.traverse(z, u, values), torch.stack([z - u, z, z + 2 * u]))
-    board = latents.plane(z, u, v, values, torch.tensor([0.0, 1.0]))
-    assert board.shape == (2, 3, 4)
-    torch.testing.assert_close(board[1, 2], z + 2 * u + v)
-    torch.testing.assert_close(latents.combine(torch.stack([z, u, v]), torch.tensor([1.0, -1.0, 1.0])), z - u + v)
-
-
 def test_optimising_a_linear_model_finds_the_ridge_regressions_answer():
     generator = torch.Generator().manual_seed(0)
     loadings = torch.randn(3, 12, generator=generator)

@@ -73,7 +73,7 @@ def view_of(model: Checkpoint, model_id: str) -> dict:
         "start": start,
         "picture": images.data_url(model.decode([start])[0]),
         "hash": model.digest,
-        "knobs": [_plain(knob, model.atlas) for knob in _in_order(model.atlas.knobs())],
+        "knobs": [_plain(knob, model.atlas) for knob in _in_order(model.atlas.knobs)],
         "examples": [images.data_url(small(picture), "webp") for picture in model.atlas.examples],
         "places": [_short(place, 3) for place in places.tolist()],
     }
@@ -118,7 +118,7 @@ def _plain(knob: Knob, atlas: Atlas) -> dict:
 
 def traits(atlas: Atlas) -> list[tuple[str, str]]:
     """(label, name) of what a picture can have or not, the best known first."""
-    named = [(_trait(knob), knob.key.partition(":")[2]) for knob in _in_order(atlas.knobs()) if knob.kind == "named"]
+    named = [(_trait(knob), knob.key.partition(":")[2]) for knob in _in_order(atlas.knobs) if knob.kind == "named"]
     return [(label, name) for label, name in named if name in atlas.traits]
 
 
@@ -156,7 +156,7 @@ def decode_many(asked: dict) -> dict:
 def ends(asked: dict) -> dict:
     """{"model", "keys": of at most AT_ONCE / 2 knobs} -> {"pictures": [URL, ...]}: the start, each knob low, then high"""
     model, keys = shelf.get(asked.get("model")), asked.get("keys")
-    known = {knob.key for knob in model.atlas.knobs()}
+    known = {knob.key for knob in model.atlas.knobs}
     is_list = isinstance(keys, list) and all(isinstance(key, str) and key in known for key in keys)
     if not is_list or not 1 <= len(keys) <= AT_ONCE // 2:
         raise BadInput(say("explore.bad_keys", most=AT_ONCE // 2))
@@ -167,7 +167,7 @@ def ends(asked: dict) -> dict:
 def _ends(model_id: str, digest: str, keys: tuple[str, ...]) -> list[str]:
     """digest: of the weights, so that what is remembered is theirs."""
     model = shelf.get(model_id)
-    knobs = {knob.key: knob for knob in model.atlas.knobs()}
+    knobs = {knob.key: knob for knob in model.atlas.knobs}
     start = model.encode(model.atlas.examples[:1])[0]
     chosen = [knobs[key] for key in keys]
     zs = [

@@ -56,11 +56,12 @@ class Knob:
 
 @dataclass(frozen=True)
 class Atlas:
-    """kl (D,) nats; mean (D,) and covariance (D, D) of the posteriors' means; directions (D, D), a row each, unit
+    """What is known of a latent space of D units.
 
-    length, widest first, with spreads (D,), the standard deviations along them; examples uint8 (E, H, W, C);
-    familiar_error: the mean squared error, pixels in [0, 1], that 99 % of held-out reconstructions stay under;
-    likelihoods (Q,): what the mixture's log density is at held-out latents, from the least to the greatest, in equal shares.
+    kl (D,): nats. mean (D,), covariance (D, D): of the posteriors' means. directions (D, D): principal ones, a row each, of unit
+    length, widest first; spreads (D,): the standard deviations along them. examples: uint8 (E, H, W, C). familiar_error: the
+    mean squared error, pixels in [0, 1], that 99 % of held-out reconstructions stay under. likelihoods (Q,): the mixture's log
+    density at held-out latents, from the least to the greatest, in equal shares.
     """
 
     kl: Tensor
@@ -76,7 +77,7 @@ class Atlas:
 
     def typicality(self, z: Tensor) -> Tensor:
         """(N, D) -> (N,) in [0, 1]: the share of held-out latents that are less likely under the mixture."""
-        found = self.mixture.log_prob(z).numpy()
+        found = self.mixture.log_prob(z.cpu()).numpy()
         return torch.from_numpy(
             np.interp(found, self.likelihoods.numpy(), np.linspace(0, 1, len(self.likelihoods)))
         ).float()
@@ -112,18 +113,12 @@ class Atlas:
 
     @cached_property
     def traits(self) -> dict[str, float]:
-        """The named directions of yes or no that are worth a knob, each with the reading from which on a picture has it:
+        """The named directions of yes or no that are worth a knob, each with the reading from which on a picture has it.
 
-        TRAIT of the way from the mean of those without it to that of those with it.
+        That is TRAIT of the way from the mean of those without it to that of those with it.
         """
-        told = [row for row in self.named if row.score >= MIN_SCORE and row.measure != "correlation"]
-        return {row.name: TRAIT - row.share for row in told}
-
-    def named_means(self, column: str) -> dict[str, Tensor]:
-        """The mean latent (D,) of each value of a column of words, all else being as it is on average."""
-        start = f"{column}="
-        rows = [row for row in self.named if row.name.startswith(start)]
-        return {row.name.removeprefix(start): self.mean + (1 - row.share) * row.vector for row in rows}
+        chosen = [row for row in self.named if row.score >= MIN_SCORE and row.measure != "correlation"]
+        return {row.name: TRAIT - row.share for row in chosen}
 
     @cached_property
     def probes(self) -> Tensor:
@@ -154,9 +149,9 @@ class Atlas:
         return max(others)[::-1] if others else None
 
     def still(self, vector: Tensor, others: list[str]) -> Tensor:
-        """The vector (D,) with as little change as possible (in Mahalanobis distance), so that the readings of the others,
+        """The vector (D,), changed as little as possible (in Mahalanobis distance) so that the readings of the others stay still.
 
-        named directions by name, stay still: orthogonal in whitened space (Shen et al. 2020, "conditional manipulation").
+        Others are names of named directions. Orthogonal in whitened space (Shen et al. 2020, "conditional manipulation").
         BadInput for a name that is not there, or when nothing of the vector is left.
         """
         places = {row.name: place for place, row in enumerate(self.named)}
@@ -166,29 +161,24 @@ class Atlas:
         if not others:
             return vector
         probes = self.probes[[places[name] for name in others]].double()  # (L, D)
-        spread = self.covariance.double() @ probes.T  # (D, L)
-        kept = vector.double() - spread @ (torch.linalg.pinv(probes @ spread, rtol=1e-6) @ (probes @ vector.double()))
+        moved = self.covariance.double() @ probes.T  # (D, L)
+        kept = vector.double() - moved @ (torch.linalg.pinv(probes @ moved, rtol=1e-6) @ (probes @ vector.double()))
         if kept.norm() < 0.05 * vector.norm():
             raise BadInput("Nothing is left of this direction once the others are kept still; unlock one of them.")
         return kept.float()
 
-    def knobs(self) -> list[Knob]:
-        """Named knobs, the best told first; then principal directions; then the active units by what they say."""
-        return self._knobs
-
     @cached_property
-    def _knobs(self) -> list[Knob]:
+    def knobs(self) -> list[Knob]:
+        """Named knobs, the best scored first; then principal directions; then the active units by what they say."""
         found = []
-        told = [(row, probe) for row, probe in zip(self.named, self.probes, strict=True) if row.score >= MIN_SCORE]
-        # Numbers first, then the values of columns of words; of each kind the best told first.
-        for row, probe in sorted(told, key=lambda both: ("=" in both[0].name, -both[0].score)):
+        chosen = [(row, probe) for row, probe in zip(self.named, self.probes, strict=True) if row.score >= MIN_SCORE]
+        # Numbers first, then the values of columns of words; of each kind the best scored first.
+        for row, probe in sorted(chosen, key=lambda both: ("=" in both[0].name, -both[0].score)):
             label = row.name.replace("_", " ").replace("=", ": ").capitalize()
             found.append(self._knob(f"named:{row.name}", label, row.vector, probe, 1.0))
         kept = int((self.spreads > 0.1 * self.spreads[0]).sum())
-        for i, (direction, spread) in enumerate(zip(self.directions[:kept], self.spreads, strict=False)):
-            found.append(
-                self._knob(f"direction:{i}", f"Direction {i + 1}", direction * spread, direction / spread, 3.0)
-            )
+        for i, (direction, std) in enumerate(zip(self.directions[:kept], self.spreads, strict=False)):
+            found.append(self._knob(f"direction:{i}", f"Direction {i + 1}", direction * std, direction / std, 3.0))
         for unit in self.kl.argsort(descending=True).tolist():
             if self.active[unit]:
                 axis = torch.eye(len(self.kl))[unit]
@@ -196,8 +186,8 @@ class Atlas:
         return found
 
     def _knob(self, key: str, label: str, vector: Tensor, probe: Tensor, reach: float) -> Knob:
-        spread = float((probe @ self.covariance @ probe).clamp_min(0).sqrt())
-        reach = max(reach, round(3 * spread * 2) / 2)  # as far as nearly all pictures go, in half steps
+        std = float((probe @ self.covariance @ probe).clamp_min(0).sqrt())
+        reach = max(reach, round(3 * std * 2) / 2)  # as far as nearly all pictures go, in half steps
         return Knob(key, label, vector, probe, float(self.mean @ probe), -reach, reach)
 
     def save(self, folder: Path) -> None:
@@ -271,22 +261,22 @@ def chart(
     heldout: pictures that calibrate what is familiar and that a visitor may start from; labels (of heldout): their kinds;
     first: the row of the one to begin with. Where may_show is false, a visitor starts from pictures that the model drew itself.
     """
-    learnt, held = posterior_of(model, pictures), posterior_of(model, heldout)
-    mean = learnt.mean
+    posterior, of_heldout = posterior_of(model, pictures), posterior_of(model, heldout)
+    mean = posterior.mean
     center = mean.mean(dim=0)
     values, vectors = torch.linalg.eigh(torch.cov(mean.T.double()).reshape(len(center), len(center)))
     directions = vectors.T.flip(0).float()
     strongest = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True))
     directions = directions * strongest.sign()  # eigenvectors have no sign of their own: the largest entry is positive
-    mixture = fit_mixture(learnt.sample(noise_generator(seed)), seed)
+    mixture = fit_mixture(posterior.sample(noise_generator(seed)), seed)
     if may_show:
-        rows = typical(held.mean, labels, seed)
+        rows = typical(of_heldout.mean, labels, seed)
         examples = heldout[rows if first is None else [first, *(row for row in rows if row != first)][: len(rows)]]
     else:
         drawn = mixture.sample(DRAWN_EXAMPLES, seed, DRAWN_TEMPERATURE)
         examples = decoded(model, drawn[typical(drawn, seed=seed)])
     return Atlas(
-        kl=learnt.kl().mean(dim=0),
+        kl=posterior.kl().mean(dim=0),
         mean=center,
         covariance=torch.cov(mean.T).reshape(len(center), len(center)),
         directions=directions.contiguous(),
@@ -294,8 +284,10 @@ def chart(
         named=fit_named(mean, attributes or {}),
         mixture=mixture,
         examples=np.ascontiguousarray(examples),
-        familiar_error=float(torch.quantile(errors(heldout, decoded(model, held.mean)), 0.99)),
-        likelihoods=torch.quantile(mixture.log_prob(held.sample(noise_generator(seed))), torch.linspace(0, 1, SHARES)),
+        familiar_error=float(torch.quantile(errors(heldout, decoded(model, of_heldout.mean)), 0.99)),
+        likelihoods=torch.quantile(
+            mixture.log_prob(of_heldout.sample(noise_generator(seed))), torch.linspace(0, 1, SHARES)
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""Pure arithmetic on latents, float32 tensors (N, D): dice, lines and arcs, traversals, planes, optimisation."""
+"""Pure arithmetic on latents, float32 tensors (N, D): dice, lines and arcs, optimisation."""
 
 import math
 import time
@@ -74,21 +74,6 @@ def arc(a: Tensor, b: Tensor, steps: int) -> Tensor:
 
 
 PATHS = {"line": line, "arc": arc}
-
-
-def traverse(z: Tensor, direction: Tensor, values: Tensor) -> Tensor:
-    """(D,), (D,), (S,) -> (S, D): z moved along the direction by each value."""
-    return z + values[:, None] * direction
-
-
-def plane(z: Tensor, u: Tensor, v: Tensor, us: Tensor, vs: Tensor) -> Tensor:
-    """(D,), (D,), (D,), (U,), (V,) -> (V, U, D): the rectangle around z that u and v span, v down the rows."""
-    return z + us[None, :, None] * u + vs[:, None, None] * v
-
-
-def combine(latents: Tensor, weights: Tensor) -> Tensor:
-    """(N, D), (N,) -> (D,): the weighted sum, such as 1, -1, 1 for "a without b, with c"."""
-    return weights @ latents
 
 
 LEARNING_RATE = 0.05

@@ -86,9 +86,7 @@ def test_the_picture_at_the_end_of_a_drag_is_the_one_that_the_server_draws_there
     page.mouse.up()
     value = float(slider.input_value())
     model = checkpoints.load(checkpoints.names()[0])
-    knob = next(
-        k for k in model.atlas.knobs() if k.key == page.locator(f"{BOARD} .knob").first.get_attribute("data-key")
-    )
+    knob = next(k for k in model.atlas.knobs if k.key == page.locator(f"{BOARD} .knob").first.get_attribute("data-key"))
 
     def last() -> torch.Tensor:
         return torch.tensor([question["data"]["z"] for question in asked if question["fn_name"] == "decode"][-1])

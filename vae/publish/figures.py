@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vae import latents
 from vae.checkpoints import Checkpoint
 from vae.data import Pictures
 
@@ -55,13 +54,9 @@ def draw_figures(
     drawn = [checkpoint.decode(atlas.prior(prior, 20, seed, 1.0)) for prior in ("mixture", "normal")]
     picture_figure(np.concatenate(drawn), 10, "samples", ["mixture", "", "normal", ""])
     start = checkpoint.encode(checkpoint.atlas.examples[:1])[0]
-    knobs = atlas.knobs()[:8]
-    films = [
-        checkpoint.decode(
-            latents.traverse(
-                start, knob.vector, torch.linspace(knob.low, knob.high, 9) - (start @ knob.probe - knob.offset)
-            )
-        )
-        for knob in knobs
-    ]
+    knobs = atlas.knobs[:8]
+    films = []
+    for knob in knobs:
+        steps = torch.linspace(knob.low, knob.high, 9) - (start @ knob.probe - knob.offset)  # (9,)
+        films.append(checkpoint.decode(start + steps[:, None] * knob.vector))
     picture_figure(np.concatenate(films), 9, "traversals", [knob.label for knob in knobs])
