@@ -35,15 +35,15 @@ def model() -> VAE:
 @pytest.fixture(scope="module")
 def pictures() -> np.ndarray:
     rng = np.random.default_rng(0)
-    brightness = rng.integers(60, 190, (300, 1, 1, 1))
-    return np.clip(brightness + rng.normal(0, 20, (300, 8, 8, 1)), 0, 255).astype(np.uint8)
+    brightness = rng.integers(60, 190, (3000, 1, 1, 1))
+    return np.clip(brightness + rng.normal(0, 20, (3000, 8, 8, 1)), 0, 255).astype(np.uint8)
 
 
 def test_sigma_is_that_of_posterior_samples_not_of_their_mode(model, pictures):
-    x = pictures.reshape(300, 64) / 255
+    x = pictures.reshape(3000, 64) / 255
     mean = np.log(x.mean(1) / (1 - x.mean(1)))[:, None]
     nodes, weights = np.polynomial.hermite_e.hermegauss(20)  # integrates over N(0, 1)
-    drawn = 1 / (1 + np.exp(-(mean + STD * nodes)))  # (300, 20)
+    drawn = 1 / (1 + np.exp(-(mean + STD * nodes)))  # (3000, 20)
     squared = (np.square(x[:, :, None] - drawn[:, None]).mean(axis=1) @ weights / weights.sum()).mean()
     assert estimate_sigma(model, pictures) == pytest.approx(math.sqrt(squared), rel=0.03)
     of_mode = math.sqrt(np.square(x - x.mean(1, keepdims=True)).mean())
@@ -59,4 +59,4 @@ def test_psnr_is_of_the_mode_and_active_units_say_enough(model, pictures):
     mean = np.log(x.mean(axis=(1, 2, 3)) / (1 - x.mean(axis=(1, 2, 3))))
     assert numbers["kl"] == pytest.approx((0.5 * (mean**2 + STD**2 - 1) - math.log(STD)).mean(), rel=1e-4)
     assert numbers["elbo"] == pytest.approx(-numbers["reconstruction"] - numbers["kl"], rel=1e-6)
-    assert (numbers["active_units"], numbers["units"], numbers["pictures"]) == (1, 1, 300)
+    assert (numbers["active_units"], numbers["units"], numbers["pictures"]) == (1, 1, 3000)
