@@ -1,8 +1,8 @@
-"""Makes assets/blazeface.onnx, which vae/faces.py runs, from the face finder inside MediaPipe's Python package:
+"""Makes vae/pictures/blazeface.onnx, which vae/pictures/faces.py runs, from the face finder inside MediaPipe's Python package:
 
     pip download --no-deps --python-version 3.11 --platform manylinux_2_17_x86_64 --only-binary :all: mediapipe==0.10.14
     pip install tflite onnx
-    python tools/facefinder/make.py mediapipe-0.10.14-*.whl assets/blazeface.onnx
+    python tools/facefinder/make.py mediapipe-0.10.14-*.whl vae/pictures/blazeface.onnx
 
 BlazeFace's short-range model (Bazarevsky et al. 2019, Apache 2.0) is a TensorFlow Lite graph of plain operators, so each one is
 said again in ONNX. The weights stay 16-bit floats, as they are there; the runtime widens them when it opens the file.

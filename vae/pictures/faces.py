@@ -184,7 +184,7 @@ def _trust(face: Face, image: Image.Image) -> str:
 
 # The finder
 
-FINDER = Path(__file__).parents[2] / "assets" / "blazeface.onnx"
+FINDER = Path(__file__).with_name("blazeface.onnx")
 SIDE = 128  # pixels of the square that it sees
 LEAST_SCORE = 0.5  # at a first look
 SURE = 0.65  # at closer ones
