@@ -20,7 +20,7 @@ CORE = (
     "files", "device", "errors",
 )  # fmt: skip
 # The wings: each may import the core and the wings below it.
-WINGS = ("cli", "publish", "sharpen", "measure", "pictures")
+WINGS = ("cli", "publish", "sharpen", "runs", "measure", "pictures")
 # Modules that each layer must not know.
 FORBIDDEN = {"vae": {"gradio", "ui", "app", "tests"}, "ui": {"app", "tests"}}
 IGNORED = {

@@ -4,7 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
+from safetensors import safe_open
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
@@ -95,6 +97,20 @@ def test_a_run_of_another_recipe_is_refused_and_says_in_what(pictures, tmp_path)
     run_file.write_bytes(b"half of a fi")
     with pytest.raises(BadInput, match="cannot be read"):
         last_of(train(TINY, pictures, run_file=run_file, resume=True))
+
+
+def test_a_run_of_nans_or_of_another_network_is_not_taken_up(pictures, tmp_path):
+    run_file = tmp_path / "model.run"
+    last_of(train(TINY, pictures, run_file=run_file, device="cpu"))
+    with safe_open(run_file, "pt") as file:
+        tensors, meta = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    first = next(name for name in tensors if name.startswith("adam"))
+    poisoned = {**tensors, "model.sigma": torch.tensor(torch.nan)}
+    fewer = {name: tensor for name, tensor in tensors.items() if name != first}
+    for wrong in (poisoned, fewer):
+        safetensors.torch.save_file(wrong, run_file, meta)
+        with pytest.raises(BadInput, match="another network, or damaged"):
+            last_of(train(TINY, pictures, run_file=run_file, resume=True))
 
 
 def test_a_run_is_resumed_on_its_own_pictures_only(pictures, tmp_path):

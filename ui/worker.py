@@ -26,7 +26,8 @@ from vae.pictures import images
 from vae.pictures.folders import from_files
 from vae.publish.folder import publish
 from vae.recipe import TrainConfig
-from vae.training import Progress, train
+from vae.runs.report import Progress
+from vae.training import train
 
 PICTURES_AT_LEAST, PICTURES_AT_MOST = 20, 20_000
 PREVIEWS = 10

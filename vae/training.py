@@ -8,61 +8,30 @@ draws what it would have drawn, and on the same machine and thread count ends wi
 import functools
 import math
 import time
+import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vae import device as devices
-from vae import latents
 from vae.errors import BadInput
 from vae.losses import negative_elbo
-from vae.model import BATCH, VAE, to_pictures, to_tensor
+from vae.model import VAE, to_tensor
 from vae.priors import Mixture
 from vae.recipe import TrainConfig
-from vae.run import Recorded, Run, fingerprint, noise_of
+from vae.run import Run, noise_of
+
+if typing.TYPE_CHECKING:
+    from vae.runs.report import Progress
 
 SAVE_SECONDS = 60
 SNAPSHOT_STEPS = 200
 ROLLBACK = 0.3  # what the learning rate is multiplied with after a step that blew up
 MAX_ROLLBACKS = 6
-HELDOUT_PICTURES, HELDOUT_SHARE = 500, 20  # how many are measured while training, in at most a twentieth of the time
-
-
-@dataclass
-class Progress:
-    """How far a run is. Losses are nats per picture, means over the steps since the last Progress."""
-
-    step: int
-    epoch: float
-    fraction: float  # of the run that is done, 0 to 1
-    reconstruction: float
-    kl: float
-    beta: float
-    learning_rate: float
-    pictures_per_second: float
-    seconds_left: float
-    seconds: float  # the run's time so far, over all its sittings
-    unit_kl: np.ndarray  # (D,) nats
-    model: VAE  # the averaged weights, in eval mode; they go on changing while the run does
-    history: list[list[float]]  # [step, reconstruction, kl] of every Progress so far
-    heldout: float | None = None  # the negative ELBO of held-out pictures, when due
-    critic: nn.Module | None = None  # where the recipe has one
-    critic_loss: float = 0.0  # near 0.69 where the critic cannot tell drawn from real
-    note: str = ""  # what the reader should know, such as a step back after a loss that was no number
-    reconstructions: np.ndarray | None = None  # uint8: the preview's pictures through the model, when due
-    samples: np.ndarray | None = None  # uint8: pictures from as many fixed latents, when due
-    done: bool = False  # the run is over; is_whole says whether it reached its end or was stopped
-    is_whole: bool = False
-
-    def metrics(self) -> dict[str, float]:
-        """The figures of this Progress, by their names: for a table, or a listener such as trackio or TensorBoard."""
-        names = ("step", "epoch", "seconds", "learning_rate", "beta", "reconstruction", "kl", "critic_loss")
-        figures = {name: float(getattr(self, name)) for name in names}
-        return figures if self.heldout is None else figures | {"heldout": self.heldout}
 
 
 def train(
@@ -79,7 +48,7 @@ def train(
     precision: str | None = None,
     report_seconds: float = 0.5,
     preview_seconds: float = 2.0,
-) -> Iterator[Progress]:
+) -> "Iterator[Progress]":
     """Trains on uint8 pictures (N, H, W, C) and yields Progress every report_seconds; the last has done=True.
 
     heldout: pictures whose loss is measured now and then. preview: pictures to show through the model. model: what learns, in
@@ -87,14 +56,17 @@ def train(
     from it. stop is asked before each step. A loss or weight that is no finite number sets the run back to its last good state
     with a smaller rate; BadInput when that does not help, or when the pictures do not fit the recipe.
     """
+    from vae.runs import state
+    from vae.runs.report import Report
+
     check(recipe, pictures)
     target = devices.pick(device)
     run = Run(recipe, target, model)
-    steps = Steps(run, recipe, _on(pictures, target), devices.precision(precision))
-    which = fingerprint(pictures) if run_file else ""
+    steps = Steps(run, recipe, on_device(pictures, target), devices.precision(precision))
+    which = state.fingerprint(pictures) if run_file else ""
     is_found = run_file is not None and run_file.exists()
     if resume and run_file is not None and is_found:
-        run.load(run_file, recipe, which)
+        state.load(run, run_file, recipe, which)
     guard, report = Guard(run), Report(run, recipe, steps, heldout, preview)
     if resume and not is_found:
         report.note = f"There is nothing to resume at {run_file}: the run starts anew."
@@ -129,7 +101,7 @@ def train(
             report.show(progress)
         run.seconds += time.perf_counter() - clock
         if run_file is not None and is_saved:
-            run.save(run_file, recipe, which)
+            state.save(run, run_file, recipe, which)
             saved = time.perf_counter()
         yield progress
         if over:
@@ -189,7 +161,7 @@ class Steps:
         self.batch = min(recipe.batch, len(pictures))
         self.per_epoch = len(pictures) // self.batch
         self.epoch, self.order = -1, torch.empty(0)
-        self.recorded: dict[tuple[bool, float], Recorded] = {}
+        self.recorded: dict[tuple[bool, float], Callable[[dict[str, Tensor]], Tensor]] = {}
         self.prior: Mixture | None = None  # what samples will come from; sharpening leaves the encoder as it is
         self.prior_step = 0  # when it was fitted
 
@@ -218,6 +190,8 @@ class Steps:
         inputs["rows"] = self.pictures[self._rows()]
         if is_gpu:
             key = (now.is_sharpening, penalty)
+            from vae.runs.recorded import Recorded
+
             if key not in self.recorded:
                 self.recorded[key] = Recorded(run, update, inputs)
             figures = self.recorded[key](inputs)
@@ -320,85 +294,5 @@ class Guard:
         return f"A loss was no number: back to step {run.step} with {run.rate_scale:.2g} of the learning rate."
 
 
-class Report:
-    """What a run tells about itself between two steps."""
-
-    def __init__(
-        self, run: Run, recipe: TrainConfig, steps: Steps, heldout: np.ndarray | None, preview: np.ndarray | None
-    ):
-        self.run, self.recipe, self.batch, self.epoch_share = run, recipe, steps.batch, 1 / steps.per_epoch
-        device = run.model.device
-        some = None if heldout is None else heldout[:: max(1, len(heldout) // HELDOUT_PICTURES)]
-        self.heldout = None if some is None else _on(some, device)
-        self.shown = None if preview is None else to_tensor(preview, device)
-        count = 0 if preview is None else len(preview)
-        self.z = latents.sample_normal(count, recipe.model.latent, recipe.seed).to(device)
-        self.figures = [0.0] * len(self.empty())
-        self.figures[1:3] = run.history[-1][1:] if run.history else (0.0, 0.0)
-        self.step, self.note = run.step, ""
-        self.reported = self.previewed = time.perf_counter()
-        self.measured, self.cost = -math.inf, 0.0  # when the held-out loss was, and how many seconds it took
-
-    def empty(self) -> Tensor:
-        return torch.zeros(5 + self.recipe.model.latent, device=self.run.model.device)
-
-    def progress(self, sums: Tensor, now: Schedule, fraction: float, seconds_left: float, over: bool) -> Progress:
-        """sums: of what Steps.take gave since the last one."""
-        run, clock = self.run, time.perf_counter()
-        taken = run.step - self.step
-        if taken > 0:
-            self.figures = (sums / taken).tolist()
-            run.history.append([run.step, self.figures[1], self.figures[2]])
-        heldout = None
-        if self.heldout is not None and (over or clock - self.measured >= HELDOUT_SHARE * self.cost):
-            heldout = heldout_loss(run.average, self.recipe, self.heldout)
-            self.measured, self.cost = time.perf_counter(), time.perf_counter() - clock
-        progress = Progress(
-            step=run.step,
-            epoch=run.step * self.epoch_share,
-            fraction=min(fraction, 1.0),
-            reconstruction=self.figures[1],
-            kl=self.figures[2],
-            beta=now.beta,
-            learning_rate=now.learning_rate * run.rate_scale,
-            pictures_per_second=taken * self.batch / max(clock - self.reported, 1e-9),
-            seconds_left=max(0.0, seconds_left),
-            seconds=run.seconds,
-            unit_kl=np.array(self.figures[5:]),
-            model=run.average,
-            history=run.history,
-            heldout=heldout,
-            critic=run.critics and run.critics.critic,
-            critic_loss=self.figures[4],
-            note=self.note,
-            done=over,
-            is_whole=fraction >= 1,
-        )
-        self.step, self.note, self.reported = run.step, "", clock
-        return progress
-
-    def show(self, progress: Progress) -> None:
-        """Adds pictures."""
-        with torch.inference_mode():
-            average = self.run.average
-            progress.reconstructions = to_pictures(average.decode(average.encode(self.shown).mode()))
-            progress.samples = to_pictures(average.decode(self.z))
-        self.previewed = time.perf_counter()
-
-
-@torch.inference_mode()
-def heldout_loss(model: VAE, recipe: TrainConfig, pictures: Tensor) -> float:
-    """Pictures (N, H, W, C) uint8 -> their negative ELBO in nats per picture, always with the same noise."""
-    generator, total = devices.noise_generator(recipe.seed), 0.0
-    for part in pictures.split(BATCH):
-        x = to_tensor(part, part.device)
-        logits, posterior = model(x, generator)
-        terms = negative_elbo(
-            logits.float(), x, posterior, likelihood=recipe.model.likelihood, sigma_floor=recipe.model.sigma_floor
-        )
-        total += float(terms.loss) * len(part)
-    return total / len(pictures)
-
-
-def _on(pictures: np.ndarray, device: torch.device) -> Tensor:
+def on_device(pictures: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(np.require(pictures, requirements=("C", "W"))).to(device)
