@@ -48,7 +48,7 @@ class VAEConfig:
     sigma_floor: float = 0.05
     adaptive_norm: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if isinstance(self.widths, list):
             object.__setattr__(self, "widths", tuple(self.widths))
         whole = {"size": (8, 256), "latent": (1, 512), "channels": (1, 3), "stem": (1, 8)}

@@ -51,7 +51,7 @@ class Sharpen:
     teacher_size: int = 0
     unpaired: str = "blends"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         pulls = ("pixel", "feature", "adversarial", "perceptual", "jury")
         limits: dict = {"share": (0, 0.95), "learning_rate": (1e-7, 10), "teacher_size": (0, 1024)}
         _check(self, limits | dict.fromkeys(pulls, (0, 100)), "sharpen.")
@@ -103,7 +103,7 @@ class TrainConfig:
     categories: dict[str, list[str]] = field(default_factory=dict)
     card: dict[str, str] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         limits: dict = {
             "steps": (0, 10**8), "epochs": (0, 10**5), "minutes": (0, 10**5), "batch": (1, 65536), "learning_rate": (1e-7, 10),
             "warmup": (0, 1), "weight_decay": (0, 10), "clip": (1e-6, 1e9), "beta": (0, 1000), "kl_warmup": (0, 1),
@@ -163,7 +163,7 @@ class TrainConfig:
             {known[name][1].name: value for name, value in values.items() if known[name][0] == table}
             for table in ("", "model", "sharpen")
         )
-        parts = {
+        parts: dict[str, Any] = {
             "model": dataclasses.replace(self.model, **model),
             "sharpen": dataclasses.replace(self.sharpen, **sharpen),
         }

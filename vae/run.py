@@ -23,7 +23,7 @@ class Run:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             model = VAE(recipe.model) if model is None else model
-            critics: nn.Module | None = None
+            critics: "Critics | None" = None
             if recipe.sharpen.share:
                 from vae.sharpen.critic import Critics
 
@@ -42,7 +42,7 @@ class Run:
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that changes, by its name."""
-        found = {}
+        found: dict[str, Tensor] = {}
         parts = {"model": self.model, "average": self.average, "critics": self.critics}
         for part, module in parts.items():
             found |= {f"{part}.{name}": t for name, t in (module.state_dict() if module else {}).items()}

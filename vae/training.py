@@ -97,7 +97,7 @@ def train(
             run.seconds / max(run.step, 1) * (length - run.step) if length else 60 * recipe.minutes - run.seconds
         )
         progress = report.progress(sums, now, fraction, seconds_left, over)
-        if preview is not None and (over or clock - report.previewed >= preview_seconds):
+        if over or clock - report.previewed >= preview_seconds:
             report.show(progress)
         run.seconds += time.perf_counter() - clock
         if run_file is not None and is_saved:
@@ -254,8 +254,9 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: Tensor) -> None:
 @torch.no_grad()
 def follow(run: Run, decay: Tensor, sigma: Tensor | None) -> None:
     """The averaged weights go a little after the ones that learn; buffers, such as running statistics, are taken over."""
-    average = list(run.average.parameters())
-    ahead = torch._foreach_sub(list(run.model.parameters()), average)
+    average: list[Tensor] = list(run.average.parameters())
+    learning: list[Tensor] = list(run.model.parameters())
+    ahead = list(torch._foreach_sub(learning, average))
     torch._foreach_mul_(ahead, 1 - decay)
     torch._foreach_add_(average, ahead)
     followed = run.average.sigma.clone()

@@ -95,6 +95,7 @@ def _graph(module: nn.Module, example: Tensor, inputs: list[str], outputs: list[
             module.eval(), (example,), dynamo=True, opset_version=OPSET, input_names=inputs, output_names=outputs,
             dynamic_shapes=({0: torch.export.Dim("N")},), verbose=False,
         )  # fmt: skip
+    assert program is not None
     model = program.model_proto
     del model.metadata_props[:]
     casts = []

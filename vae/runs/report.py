@@ -110,7 +110,9 @@ class Report:
         return progress
 
     def show(self, progress: Progress) -> None:
-        """Adds pictures."""
+        """Adds pictures, where there are some to show."""
+        if self.shown is None:
+            return
         with torch.inference_mode():
             average = self.run.average
             progress.reconstructions = to_pictures(average.decode(average.encode(self.shown).mode()))
