@@ -9,10 +9,11 @@ import torch
 from sklearn.mixture import GaussianMixture
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
-from vae import atlas as atlases
-from vae.atlas import Atlas, chart, typical
+from vae.atlas import PRIORS, Atlas
 from vae.directions import Named, fit_named, why_not
 from vae.errors import BadInput
+from vae.measure import fit
+from vae.measure.fit import fit_atlas, typical
 from vae.model import VAE, VAEConfig, to_tensor
 from vae.priors import Mixture, fit_mixture
 
@@ -207,7 +208,7 @@ def charted() -> tuple[VAE, np.ndarray, Atlas]:
     pictures = np.random.default_rng(0).integers(0, 256, (600, 8, 8, 3), dtype=np.uint8)
     brightness = pictures.mean(axis=(1, 2, 3))
     attributes = {"bright": (brightness > np.median(brightness)).astype(float)}
-    return model, pictures, chart(model, pictures, attributes, heldout=pictures[:100])
+    return model, pictures, fit_atlas(model, pictures, attributes, heldout=pictures[:100])
 
 
 def test_kl_and_active_units_are_those_of_the_posterior(charted):
@@ -230,16 +231,16 @@ def test_directions_are_the_principal_ones(charted):
 
 def test_examples_are_heldout_pictures(charted):
     _, pictures, atlas = charted
-    assert len(atlas.examples) == atlases.EXAMPLES
+    assert len(atlas.examples) == fit.EXAMPLES
     assert all((pictures[:100] == example).all(axis=(1, 2, 3)).any() for example in atlas.examples)
 
 
 def test_without_labels_the_largest_kind_comes_first():
     rng = np.random.default_rng(0)
-    sizes, places = np.arange(3, 3 + atlases.EXAMPLES), 50 * np.arange(atlases.EXAMPLES)
-    kinds = np.repeat(np.arange(atlases.EXAMPLES), sizes)
+    sizes, places = np.arange(3, 3 + fit.EXAMPLES), 50 * np.arange(fit.EXAMPLES)
+    kinds = np.repeat(np.arange(fit.EXAMPLES), sizes)
     mean = torch.from_numpy(places[kinds][:, None] + rng.normal(size=(len(kinds), 2))).float()
-    assert kinds[typical(mean)].tolist() == list(range(atlases.EXAMPLES))[::-1]
+    assert kinds[typical(mean)].tolist() == list(range(fit.EXAMPLES))[::-1]
 
 
 def test_of_each_label_the_picture_nearest_its_middle_is_the_example():
@@ -275,7 +276,7 @@ def test_saved_and_loaded_is_the_same(charted, tmp_path):
     assert [dataclasses.replace(row, vector=0) for row in loaded.named] == [
         dataclasses.replace(row, vector=0) for row in atlas.named
     ]
-    for prior in atlases.PRIORS:
+    for prior in PRIORS:
         assert torch.equal(loaded.prior(prior, 5, 1), atlas.prior(prior, 5, 1))
 
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from vae.errors import BadInput
+from vae.errors import BadInput, check_choices, check_numbers
 
 LIKELIHOODS = ("gaussian", "bernoulli")
 GROUPS = 8
@@ -51,24 +51,14 @@ class VAEConfig:
     def __post_init__(self) -> None:
         if isinstance(self.widths, list):
             object.__setattr__(self, "widths", tuple(self.widths))
-        whole = {"size": (8, 256), "latent": (1, 512), "channels": (1, 3), "stem": (1, 8)}
-        for name, (low, high) in whole.items():
-            value = getattr(self, name)
-            if not (type(value) is int and low <= value <= high):
-                raise BadInput(f"{name} is {value!r}; it must be a whole number from {low} to {high}.")
-        if self.channels == 2:
-            raise BadInput("channels is 2; it must be 1 (grey) or 3 (colour).")
-        if self.stem not in (1, 2, 4, 8):
-            raise BadInput(f"stem is {self.stem}; it must be 1, 2, 4 or 8.")
+        check_numbers(self, {"size": (8, 256), "latent": (1, 512), "sigma_floor": (0.001, 1)})
+        choices = {"channels": (1, 3), "stem": (1, 2, 4, 8), "likelihood": LIKELIHOODS, "adaptive_norm": (False, True)}
+        check_choices(self, choices)
         widths_fit = isinstance(self.widths, tuple) and 1 <= len(self.widths) <= 6
         if not (widths_fit and all(type(w) is int and 8 <= w <= 1024 and w % GROUPS == 0 for w in self.widths)):
-            raise BadInput(f"widths is {self.widths!r}; it must be one to six multiples of {GROUPS} from 8 to 1024.")
-        if self.likelihood not in LIKELIHOODS:
-            raise BadInput(f"likelihood is {self.likelihood!r}; it must be one of {', '.join(LIKELIHOODS)}.")
-        if not (isinstance(self.sigma_floor, (int, float)) and 0.001 <= self.sigma_floor <= 1):
-            raise BadInput(f"sigma_floor is {self.sigma_floor!r}; it must be a number from 0.001 to 1.")
-        if not isinstance(self.adaptive_norm, bool):
-            raise BadInput(f"adaptive_norm is {self.adaptive_norm!r}; it must be true or false.")
+            raise BadInput(
+                f"widths is {repr(self.widths)[:60]}; it must be one to six multiples of {GROUPS} from 8 to 1024."
+            )
 
     @property
     def grid(self) -> int:

@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import dataclass, field
 from typing import Any
 
-from vae.errors import BadInput
+from vae.errors import BadInput, check_choices, check_numbers
 from vae.model import VAEConfig
 
 FRAMINGS = ("square", "portrait", "digit", "garment")  # how vae.pictures.framing brings a picture to a model's form
@@ -18,16 +18,6 @@ ENDS = ("steps", "epochs", "minutes")
 TABLES = ("model", "sharpen", "categories", "card")
 
 log = logging.getLogger(__name__)
-
-
-def _check(values: Any, limits: dict[str, tuple[float, float]], prefix: str = "") -> None:
-    """BadInput for a field that is no number of its type, or outside its limits."""
-    for name, (low, high) in limits.items():
-        value, is_whole = getattr(values, name), values.__dataclass_fields__[name].type is int
-        if isinstance(value, bool) or not isinstance(value, int if is_whole else (int, float)):
-            raise BadInput(f"{prefix}{name} is {value!r:.40}; it must be a {'whole ' if is_whole else ''}number.")
-        if not low <= value <= high:  # NaN is refused here as well
-            raise BadInput(f"{prefix}{name} is {value}; it must be from {low} to {high}.")
 
 
 @dataclass(frozen=True)
@@ -54,15 +44,16 @@ class Sharpen:
     def __post_init__(self) -> None:
         pulls = ("pixel", "feature", "adversarial", "perceptual", "jury")
         limits: dict = {"share": (0, 0.95), "learning_rate": (1e-7, 10), "teacher_size": (0, 1024)}
-        _check(self, limits | dict.fromkeys(pulls, (0, 100)), "sharpen.")
+        check_numbers(self, limits | dict.fromkeys(pulls, (0, 100)), "sharpen.")
+        check_choices(self, {"unpaired": UNPAIRED}, "sharpen.")
         if isinstance(self.critic_widths, list):
             object.__setattr__(self, "critic_widths", tuple(self.critic_widths))
         widths = self.critic_widths
         is_list = isinstance(widths, tuple) and 1 <= len(widths) <= 8
         if not (is_list and all(type(width) is int and 1 <= width <= 1024 for width in widths)):
-            raise BadInput(f"sharpen.critic_widths is {widths!r:.60}; it must be 1 to 8 whole numbers from 1 to 1024.")
-        if self.unpaired not in UNPAIRED:
-            raise BadInput(f"sharpen.unpaired is {self.unpaired!r:.40}; it must be one of {', '.join(UNPAIRED)}.")
+            raise BadInput(
+                f"sharpen.critic_widths is {repr(widths)[:60]}; it must be 1 to 8 whole numbers from 1 to 1024."
+            )
 
 
 @dataclass(frozen=True)
@@ -109,25 +100,22 @@ class TrainConfig:
             "warmup": (0, 1), "weight_decay": (0, 10), "clip": (1e-6, 1e9), "beta": (0, 1000), "kl_warmup": (0, 1),
             "free_bits": (0, 100), "perceptual": (0, 100), "ema": (0, 0.999999), "seed": (0, 2**31),
         }  # fmt: skip
-        _check(self, limits)
+        check_numbers(self, limits)
+        flags: dict[str, tuple] = dict.fromkeys(("flip", "show_data"), (False, True))
+        check_choices(self, flags | {"framing": FRAMINGS, "split": SPLITS})
         if sum(getattr(self, end) > 0 for end in ENDS) != 1:
             raise BadInput("A recipe ends on exactly one of steps, epochs and minutes; set one of them above 0.")
-        for name, allowed in {"framing": FRAMINGS, "split": SPLITS}.items():
-            if getattr(self, name) not in allowed:
-                raise BadInput(f"{name} is {getattr(self, name)!r:.40}; it must be one of {', '.join(allowed)}.")
-        for name, kind, what in (
-            ("data", str, "the name of a set"), ("start", str, "the name of a held-out picture"),
-            ("flip", bool, "true or false"), ("show_data", bool, "true or false"),
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if not isinstance(value, kind) or (name == "data" and not value):
-                raise BadInput(f"{name} is {value!r:.40}; it must be {what}.")
+        if not (isinstance(self.data, str) and self.data and isinstance(self.start, str)):
+            given = ", ".join(repr(value)[:40] for value in (self.data, self.start))
+            raise BadInput(f"data and start are {given}; they must be the names of a set and of a held-out picture.")
         for name, columns in self.categories.items():
             if not (isinstance(columns, list) and len(columns) > 1 and all(isinstance(c, str) for c in columns)):
-                raise BadInput(f"categories.{name:.40} is {columns!r:.40}; it must be a list of two or more columns.")
+                raise BadInput(
+                    f"categories.{name:.40} is {repr(columns)[:40]}; it must be a list of two or more columns."
+                )
         for name, words in self.card.items():
             if name not in CARD_FIELDS or not isinstance(words, str):
-                raise BadInput(f"card.{name:.40} is {words!r:.40}; a card has texts for {', '.join(CARD_FIELDS)}.")
+                raise BadInput(f"card.{name:.40} is {repr(words)[:40]}; a card has texts for {', '.join(CARD_FIELDS)}.")
 
     @classmethod
     def from_toml(cls, text: str) -> "TrainConfig":
@@ -145,7 +133,7 @@ class TrainConfig:
         tables = {name: values.pop(name, {}) for name in TABLES}
         wrong = [name for name, table in tables.items() if not isinstance(table, dict)]
         if wrong:
-            raise BadInput(f"In a recipe {wrong[0]} is a table, [{wrong[0]}], not {tables[wrong[0]]!r:.40}.")
+            raise BadInput(f"In a recipe {wrong[0]} is a table, [{wrong[0]}], not {repr(tables[wrong[0]])[:40]}.")
         sharpen = {f"sharpen_{name}": value for name, value in tables["sharpen"].items()}
         nothing = cls(data="?", steps=1)
         config = nothing.override(**{"steps": 0, "minutes": 0, **values}, **tables["model"], **sharpen)

@@ -23,7 +23,7 @@ class Run:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             model = VAE(recipe.model) if model is None else model
-            critics: "Critics | None" = None
+            critics = None
             if recipe.sharpen.share:
                 from vae.sharpen.critic import Critics
 

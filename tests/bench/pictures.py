@@ -22,9 +22,9 @@ from torch import Tensor
 
 from tests.bench.report import table
 from vae import checkpoints, data, training
-from vae.atlas import chart
 from vae.measure import distances, features
 from vae.measure.evaluation import COMPARED
+from vae.measure.fit import fit_atlas
 from vae.model import VAE, to_pictures, to_tensor
 from vae.recipe import TrainConfig
 
@@ -57,7 +57,7 @@ def ours(config: TrainConfig, pictures: np.ndarray, minutes: float, count: int) 
     config = config.override(minutes=minutes)
     *_, last = training.train(config, pictures, report_seconds=10)
     model = last.model
-    atlas = chart(model, pictures, heldout=pictures[:500])
+    atlas = fit_atlas(model, pictures, heldout=pictures[:500])
     samples = {}
     with torch.inference_mode():
         for prior in ("normal", "mixture"):

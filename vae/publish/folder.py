@@ -4,12 +4,12 @@ import tomllib
 from pathlib import Path
 
 from vae import checkpoints
-from vae.atlas import chart
 from vae.data import Pictures
 from vae.directions import merged
 from vae.errors import BadInput
 from vae.files import written_folder
 from vae.measure.evaluation import SIGMA_PICTURES, compare, estimate_sigma, evaluate
+from vae.measure.fit import fit_atlas
 from vae.model import VAE
 from vae.publish.card import card
 from vae.publish.figures import draw_figures
@@ -52,7 +52,7 @@ def publish(
         may_show, start = settings.get("show_data", True), settings.get("start")
         if start and start not in heldout.names:
             raise BadInput(f"The recipe's start is {start!r}; it must be the name of one of the held-out pictures.")
-        chart(
+        fit_atlas(
             shipped,
             known.images,
             merged(known.attributes or {}, settings.get("categories", {})),
