@@ -37,9 +37,7 @@ def squares(count: int) -> Pictures:
 
 def publish_squares(folder):
     torch.manual_seed(0)
-    return publish(
-        folder, VAE(CONFIG.model).eval(), squares(400), squares(60), CONFIG.to_toml(), [[1, 2.0, 3.0]], figures=False
-    )
+    return publish(folder, VAE(CONFIG.model).eval(), squares(400), squares(60), CONFIG, [[1, 2.0, 3.0]], figures=False)
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +179,7 @@ def test_columns_of_noughts_and_ones_become_one_of_words():
 def test_where_pictures_may_not_be_shown_all_are_the_models_own(tmp_path):
     train, held = squares(400), squares(60)
     model = VAE(CONFIG.model).eval()
-    recipe = dataclasses.replace(CONFIG, show_data=False).to_toml()
+    recipe = dataclasses.replace(CONFIG, show_data=False)
     publish(tmp_path / "secret", model, train, held, recipe, [[1, 2.0, 3.0], [2, 1.0, 3.0]])
     shown = checkpoints.load(tmp_path / "secret").atlas.examples
     known = {picture.tobytes() for picture in [*train.images, *held.images]}
@@ -193,11 +191,11 @@ def test_where_pictures_may_not_be_shown_all_are_the_models_own(tmp_path):
 def test_a_visitor_starts_from_the_picture_that_the_recipe_names(tmp_path):
     train, held = squares(400), squares(60)
     model = VAE(CONFIG.model).eval()
-    recipe = dataclasses.replace(CONFIG, start="42.png").to_toml()
+    recipe = dataclasses.replace(CONFIG, start="42.png")
     publish(tmp_path / "named", model, train, held, recipe, [], figures=False)
     assert np.array_equal(checkpoints.load(tmp_path / "named").atlas.examples[0], held.images[42])
     with pytest.raises(BadInput, match=r"nobody\.png"):
-        publish(tmp_path / "no", model, train, held, recipe.replace("42", "nobody"), [], figures=False)
+        publish(tmp_path / "no", model, train, held, dataclasses.replace(recipe, start="nobody.png"), [], figures=False)
     assert not (tmp_path / "no").exists()
 
 

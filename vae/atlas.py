@@ -6,22 +6,24 @@ walking: named ones where the pictures have attributes, principal ones always.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vae import latents
 from vae.device import noise_generator
 from vae.directions import Named, fit_named
 from vae.errors import BadInput
+from vae.files import read_text
 from vae.model import VAE, decoded, posterior_of
-from vae.priors import Mixture, fit_mixture
+from vae.priors import COMPONENTS, Mixture, fit_mixture
 
 PRIORS = ("normal", "mixture")
 ACTIVE_NATS = 0.01  # a unit that says less than this on average is asleep
@@ -218,41 +220,73 @@ class Atlas:
 
     @classmethod
     def load(cls, folder: Path) -> "Atlas":
-        """From a folder that save wrote to. BadInput where a part is missing, damaged or of the wrong shape."""
+        """From a folder that save wrote to. BadInput where a part is missing, damaged or of the wrong shape or type.
+
+        Shapes and types are read in the file's head first, so that nothing is loaded that could not be an atlas.
+        """
         try:
-            words = json.loads((folder / "atlas.json").read_text(encoding="utf-8"))
-            tensors = safetensors.torch.load_file(folder / "atlas.safetensors")
-            if "likelihoods" not in tensors:
-                raise BadInput(f"The atlas in {folder} was made by an earlier version; train the model again.")
-            units, parts = len(tensors["kl"]), len(tensors["mixture.weights"])
-            shapes = {
-                "kl": (units,), "mean": (units,), "covariance": (units, units), "directions": (units, units),
-                "spreads": (units,), "mixture.weights": (parts,), "mixture.means": (parts, units),
-                "mixture.factors": (parts, units, units), "examples": tuple(tensors["examples"].shape),
-                "likelihoods": (SHARES,),
-            }  # fmt: skip
-            if words["named"]:
-                shapes["named"] = (len(words["named"]), units)
-            if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != shapes:
-                raise ValueError("shapes differ")
-            if len(shapes["examples"]) != 4 or tensors["examples"].dtype != torch.uint8 or not shapes["examples"][0]:
-                raise ValueError("examples are no pictures")
+            words = json.loads(read_text(folder / "atlas.json"))
+            rows = [
+                Named(row["name"], torch.empty(0), row["measure"], row["score"], row["share"]) for row in words["named"]
+            ]
+            with safe_open(folder / "atlas.safetensors", "pt") as file:
+                heads = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+                if "kl" in heads and "likelihoods" not in heads:
+                    raise ValueError("it was made by an earlier version; train the model again")
+                _check_heads({name: (head.get_dtype(), *head.get_shape()) for name, head in heads.items()}, len(rows))
+                tensors = {name: file.get_tensor(name) for name in heads}
             if not all(tensor.isfinite().all() for tensor in tensors.values()):
                 raise ValueError("values that are no numbers")
             if not (tensors["mixture.weights"] > 0).all():
                 raise ValueError("weights that are not positive")
-            named = tuple(
-                Named(str(row["name"]), vector, str(row["measure"]), float(row["score"]), float(row["share"]))
-                for row, vector in zip(words["named"], tensors.get("named", ()), strict=True)
-            )
-            rest = {name: tensors[name].float() for name in PLAIN}
-            mixture = Mixture(*(tensors[f"mixture.{name}"].float() for name in ("weights", "means", "factors")))
+            _check_rows(rows, words["familiar_error"])
+            named = zip(rows, tensors.get("named", ()), strict=True)
+            mixture = Mixture(*(tensors[f"mixture.{name}"] for name in ("weights", "means", "factors")))
             return cls(
-                **rest, named=named, mixture=mixture, examples=tensors["examples"].numpy(),
-                familiar_error=float(words["familiar_error"]),
+                **{name: tensors[name] for name in PLAIN}, named=tuple(replace(row, vector=vector) for row, vector in named),
+                mixture=mixture, examples=tensors["examples"].numpy(), familiar_error=float(words["familiar_error"]),
             )  # fmt: skip
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BadInput(f"The atlas in {folder} is missing or damaged.") from error
+        except (OSError, SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
+            why = f": {error}" if isinstance(error, ValueError) else ""
+            raise BadInput(f"The atlas in {folder} is missing or damaged{why.removesuffix('.')}.") from error
+
+
+def _check_heads(found: dict[str, tuple], named: int) -> None:
+    """ValueError unless the file's tensors, name -> (type, *shape), are an atlas's, each of a size that an atlas can have."""
+    units, parts = found["kl"][1], found["mixture.weights"][1]
+    pictures, side, _, channels = found["examples"][1:]
+    wanted: dict[str, tuple] = dict.fromkeys(("kl", "mean", "spreads"), ("F32", units))
+    wanted |= dict.fromkeys(("covariance", "directions"), ("F32", units, units))
+    wanted |= {"mixture.weights": ("F32", parts), "mixture.means": ("F32", parts, units)}
+    wanted |= {"mixture.factors": ("F32", parts, units, units), "likelihoods": ("F32", SHARES)}
+    wanted |= {"examples": ("U8", pictures, side, side, channels)} | ({"named": ("F32", named, units)} if named else {})
+    if found != wanted:
+        raise ValueError("shapes or types differ")
+    limits = {
+        "units": (units, 512),
+        "parts": (parts, max(COMPONENTS)),
+        "pictures": (pictures, 1000),
+        "pixels": (side, 256),
+    }
+    for name, (value, most) in limits.items():
+        if not 1 <= value <= most:
+            raise ValueError(f"{value} {name}")
+
+
+def _check_rows(rows: list[Named], familiar_error: object) -> None:
+    """ValueError for a name twice or of no text, and for numbers that are none or out of their range."""
+    if len({row.name for row in rows}) < len(rows):
+        raise ValueError("a name twice")
+    for row in rows:
+        if not (
+            isinstance(row.name, str)
+            and 0 < len(row.name) <= 100
+            and row.measure in ("balanced accuracy", "correlation")
+        ):
+            raise ValueError("a named direction without a name or a measure")
+    numbers: list[Any] = [familiar_error, *(value for row in rows for value in (row.score, row.share))]
+    if not all(type(value) in (int, float) and -1 <= value <= 1 for value in numbers):  # NaN is neither
+        raise ValueError("a score, share or error that is no number in its range")
 
 
 def chart(
