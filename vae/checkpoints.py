@@ -165,7 +165,7 @@ def _find(text: str, revision: str | None, token: str | None) -> tuple[Path, str
     """-> its folder, and its id where it came from the hub. What is called so under checkpoints/ goes first."""
     is_name = re.fullmatch(r"[\w-][\w.-]*", text) is not None
     for folder in (root() / text, Path(text)) if is_name else (Path(text),):
-        if text and folder.is_dir():
+        if text and os.path.isdir(folder):  # which a name of any length may be asked
             return folder, ""
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", text):
         raise BadInput(f"There is no checkpoint {text[:60]!r}; at hand are {', '.join(names()) or 'none'}.")

@@ -35,7 +35,8 @@ def claimed(path: Path) -> Iterator[Path]:
     finally:
         with _said(path):
             _settle(path, aside)
-            (aside / "lock").unlink(missing_ok=True)
+        with suppress(OSError):  # Windows does it by itself
+            (aside / "lock").unlink()
         os.close(lock)
         with suppress(OSError):  # another process may have it by now
             aside.rmdir()
@@ -115,7 +116,7 @@ def _exchanged(a: Path, b: Path) -> bool:
 
 def read_text(path: Path, most: int = 2**20) -> str:
     """A stranger's text, UTF-8 with or without a BOM. BadInput where there is none, or one of more than `most` bytes."""
-    if not path.is_file():  # a pipe would never end
+    if not os.path.isfile(path):  # a pipe would never end
         raise BadInput(f"{path} is missing, or no file.")
     try:
         with path.open("rb") as file:

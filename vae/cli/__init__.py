@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from vae import checkpoints, data, latents
 from vae.errors import BadInput
+from vae.files import claimed
 from vae.measure import evaluation
 from vae.model import VAEConfig
 from vae.pictures import images
@@ -162,6 +163,11 @@ def _train(options: argparse.Namespace) -> None:
     out = options.out
     if is_whole(out) and not options.force:
         _ask(f"{out} holds a finished checkpoint; replace it?", "add --force to replace it.")
+    with claimed(out.with_name(f"{out.name}.training")):  # a second run would write to the same state
+        _learn(config, options, out)
+
+
+def _learn(config: TrainConfig, options: argparse.Namespace, out: Path) -> None:
     run_file = out.with_name(out.name + ".run")
     if run_file.exists() and not options.resume:
         raise BadInput(f"{run_file} holds a run that was stopped; add --resume to go on with it, or delete it.")

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import shutil
 from collections.abc import Callable, Collection
 from fnmatch import fnmatchcase
@@ -105,7 +106,7 @@ def is_whole(folder: Path) -> bool:
         checkpoints.read_recipe(folder)
     except (ValueError, TypeError, RecursionError):
         return False
-    return all((folder / file).is_file() for file in FILES)
+    return all(os.path.isfile(folder / file) for file in FILES)
 
 
 def refuse_foreign(
@@ -118,12 +119,14 @@ def refuse_foreign(
 
     For whatever is in it goes when `what` takes its place. Names of folders end in "/".
     """
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+    if os.path.islink(folder) or os.path.isfile(folder):
         raise BadInput(f"{folder} is no folder; name another place.")
+    if not os.path.isdir(folder):  # which a name of any length may be asked
+        return
     for found in folder.rglob("*"):
         name = found.relative_to(folder).as_posix() + "/" * found.is_dir()
         fits = (name.count("/") == pattern.count("/") and fnmatchcase(name, pattern) for pattern in ours)
         if found.is_symlink() or not any(fits):
             raise BadInput(f"{folder} holds something else than {what}: {name}; name another folder.")
-    if any(folder.glob("*")) and not whole(folder):
+    if any(folder.iterdir()) and not whole(folder):
         raise BadInput(f"{folder} holds something else than {what}; name another folder.")
