@@ -42,6 +42,13 @@ def publish_squares(folder):
     return publish(folder, VAE(CONFIG.model).eval(), squares(400), squares(60), CONFIG, [[1, 2.0, 3.0]], figures=False)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_pictures_to_compare():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "COMPARED", 40)
+        yield
+
+
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoints") / "squares"
@@ -482,18 +489,17 @@ def test_distances_to_a_set_itself_are_none(published):
         "samples, normal prior",
         "samples, mixture prior",
     ]
-    same = evaluation.compare(checkpoint, squares(400), squares(400))
+    same = evaluation.compare(checkpoint, squares(40), squares(40))
     assert same["other real pictures"]["nearest"] == pytest.approx(0, abs=1e-3)
     assert "samples, mixture prior" in evaluation.distance_table(rows)
 
 
-def test_the_share_of_training_pictures_among_the_real_ones_is_counted(published):
-    """Each picture is told by its colour: those that were trained on are looked for in the training set."""
-    checkpoint, train, held = checkpoints.load(published), squares(400), squares(60)
-    rows = evaluation.compare(checkpoint, train, held)
-    count = min((len(train) + len(held)) // 2, len(train))  # of pictures on each side
-    assert rows[evaluation.REAL]["trained_on"] == pytest.approx((count - len(held)) / count)
-    assert evaluation.compare(checkpoint, train, squares(500))[evaluation.REAL]["trained_on"] == 0
+@pytest.mark.parametrize(("heldout", "share"), [(10, 0.75), (40, 0.0), (60, 0.0)])
+def test_the_share_of_training_pictures_among_the_40_real_ones_is_counted(published, heldout, share):
+    rows = evaluation.compare(checkpoints.load(published), squares(400), squares(heldout))
+    assert rows[evaluation.REAL]["trained_on"] == share
+    assert rows["reconstructions of those"]["trained_on"] == share
+    assert f"| {evaluation.REAL} | {share:.4g} |" in evaluation.distance_table(rows)
 
 
 def test_a_card_says_what_it_was_measured_on_and_leaves_out_what_there_is_not(published):

@@ -67,6 +67,7 @@ def named_table(atlas: Atlas) -> str:
     """Each named direction with its score and the column of numbers that it drags along most; "" where there is none."""
     lines = ["| direction | told | drags |", "|---|---|---|"]
     for row in atlas.named:
-        drags = "{} {:.2f}".format(*atlas.dragged(row.name) or ()) if atlas.dragged(row.name) else ""
-        lines.append(f"| {row.name} | {row.measure} {row.score:.2f} | {drags} |")
+        drags = atlas.dragged(row.name)
+        words = f"{drags[0]} {drags[1]:.2f}" if drags else ""
+        lines.append(f"| {row.name} | {row.measure} {row.score:.2f} | {words} |")
     return "\n".join(lines) if atlas.named else ""
