@@ -139,6 +139,22 @@ def test_while_one_writes_another_is_refused_until_the_first_is_gone(out):
     assert contents(out) == {"a": "second"}
 
 
+@pytest.mark.skipif(files.fcntl is None, reason="Windows locks otherwise")
+def test_a_lock_whose_file_its_last_owner_takes_away_is_no_lock(tmp_path, monkeypatch):
+    lock, flock, gone = tmp_path / ".out.writing" / "lock", files.fcntl.flock, []
+
+    def late(*arguments):
+        if not gone:
+            gone.append(lock.unlink())
+        flock(*arguments)
+
+    monkeypatch.setattr(files.fcntl, "flock", late)
+    with files.claimed(tmp_path / "out"):
+        assert lock.exists()
+    assert gone
+    assert not list(tmp_path.iterdir())
+
+
 def test_many_writers_of_one_place_never_mix(out):
     writers = [child(BUSY, out) for _ in range(3)]
     written = [int(writer.communicate(timeout=120)[0]) for writer in writers]
