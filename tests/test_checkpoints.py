@@ -406,7 +406,7 @@ def test_an_atlas_that_claims_gigabytes_is_refused_by_its_head(copy):
     with (copy / "atlas.safetensors").open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         file.truncate(8 + len(text) + at)
-    with pytest.raises(BadInput, match="16000 units"):
+    with pytest.raises(BadInput, match="too large .* 16000 units"):
         checkpoints.load(copy)
 
 

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ui import static
 from vae import checkpoints, cli, files
 from vae.__main__ import write_page
 from vae.cli import main
 from vae.measure import evaluation
+from vae.publish.folder import refuse_foreign
 
 RECIPE = """
 data = "digits-small"
@@ -265,11 +267,14 @@ def test_a_page_is_written_or_a_sentence_says_why_not(tmp_path, capsys):
     main(["page", name, "--out", str(tmp_path / "site")], write_page)
     assert "files" in capsys.readouterr().out
     assert (tmp_path / "site" / "index.html").is_file()
+    refuse_foreign(tmp_path / "site", static.OURS, lambda folder: (folder / static.MARK).is_file())  # its own may go
+    (tmp_path / "site" / "lp" / "notes.txt").write_text("mine")
     for arguments, sentence in {
         ("nobody", "--out", str(tmp_path / "x")): "no checkpoint",
         (name, name, "--out", str(tmp_path / "x")): "Two of these models",
         (name, "digits", "--single-file", "--out", str(tmp_path / "x")): "One file holds one model",
         (name, "--out", str(tmp_path)): "something else",
+        (name, "--out", str(tmp_path / "site")): "lp/notes.txt",
         (name, "--single-file", "--out", str(tmp_path / "site")): "cannot be written",
     }.items():
         with pytest.raises(SystemExit, match=sentence):

@@ -222,71 +222,60 @@ class Atlas:
     def load(cls, folder: Path) -> "Atlas":
         """From a folder that save wrote to. BadInput where a part is missing, damaged or of the wrong shape or type.
 
-        Shapes and types are read in the file's head first, so that nothing is loaded that could not be an atlas.
+        Names, shapes and types are read from the file's head, so that nothing is loaded that is no atlas.
         """
         try:
             words = json.loads(read_text(folder / "atlas.json"))
-            rows = [
-                Named(row["name"], torch.empty(0), row["measure"], row["score"], row["share"]) for row in words["named"]
-            ]
+            keys = ("name", "measure", "score", "share")
+            rows = [Named(vector=torch.empty(0), **{key: row[key] for key in keys}) for row in words["named"]]
+            _check_words(rows, words["familiar_error"])
             with safe_open(folder / "atlas.safetensors", "pt") as file:
                 heads = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-                if "kl" in heads and "likelihoods" not in heads:
-                    raise ValueError("it was made by an earlier version; train the model again")
                 _check_heads({name: (head.get_dtype(), *head.get_shape()) for name, head in heads.items()}, len(rows))
                 tensors = {name: file.get_tensor(name) for name in heads}
             if not all(tensor.isfinite().all() for tensor in tensors.values()):
-                raise ValueError("values that are no numbers")
+                raise ValueError("it has values that are no numbers")
             if not (tensors["mixture.weights"] > 0).all():
-                raise ValueError("weights that are not positive")
-            _check_rows(rows, words["familiar_error"])
+                raise ValueError("it has weights that are not positive")
             named = zip(rows, tensors.get("named", ()), strict=True)
-            mixture = Mixture(*(tensors[f"mixture.{name}"] for name in ("weights", "means", "factors")))
             return cls(
                 **{name: tensors[name] for name in PLAIN}, named=tuple(replace(row, vector=vector) for row, vector in named),
-                mixture=mixture, examples=tensors["examples"].numpy(), familiar_error=float(words["familiar_error"]),
+                mixture=Mixture(*(tensors[f"mixture.{name}"] for name in ("weights", "means", "factors"))),
+                examples=tensors["examples"].numpy(), familiar_error=float(words["familiar_error"]),
             )  # fmt: skip
         except (OSError, SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
-            why = f": {error}" if isinstance(error, ValueError) else ""
-            raise BadInput(f"The atlas in {folder} is missing or damaged{why.removesuffix('.')}.") from error
+            why = f": {error}".removesuffix(".") if isinstance(error, ValueError) else ""
+            raise BadInput(f"The atlas in {folder} is missing or damaged{why}.") from error
 
 
 def _check_heads(found: dict[str, tuple], named: int) -> None:
-    """ValueError unless the file's tensors, name -> (type, *shape), are an atlas's, each of a size that an atlas can have."""
+    """ValueError unless the tensors, name -> (type, *shape), are those of an atlas, and of a size that one can have."""
+    if "kl" in found and "likelihoods" not in found:
+        raise ValueError("it was made by an earlier version; train the model again")
     units, parts = found["kl"][1], found["mixture.weights"][1]
     pictures, side, _, channels = found["examples"][1:]
-    wanted: dict[str, tuple] = dict.fromkeys(("kl", "mean", "spreads"), ("F32", units))
+    wanted: dict[str, tuple] = {"likelihoods": ("F32", SHARES), "examples": ("U8", pictures, side, side, channels)}
+    wanted |= dict.fromkeys(("kl", "mean", "spreads"), ("F32", units))
     wanted |= dict.fromkeys(("covariance", "directions"), ("F32", units, units))
     wanted |= {"mixture.weights": ("F32", parts), "mixture.means": ("F32", parts, units)}
-    wanted |= {"mixture.factors": ("F32", parts, units, units), "likelihoods": ("F32", SHARES)}
-    wanted |= {"examples": ("U8", pictures, side, side, channels)} | ({"named": ("F32", named, units)} if named else {})
+    wanted |= {"mixture.factors": ("F32", parts, units, units)} | ({"named": ("F32", named, units)} if named else {})
     if found != wanted:
-        raise ValueError("shapes or types differ")
-    limits = {
-        "units": (units, 512),
-        "parts": (parts, max(COMPONENTS)),
-        "pictures": (pictures, 1000),
-        "pixels": (side, 256),
-    }
-    for name, (value, most) in limits.items():
-        if not 1 <= value <= most:
-            raise ValueError(f"{value} {name}")
+        raise ValueError("its shapes or types are not an atlas's")
+    if not (units and pictures) or units > 512 or parts > max(COMPONENTS) or pictures > 1000 or side > 256:
+        raise ValueError(f"it is too large or empty, with {units} units, {parts} components and {pictures} pictures")
 
 
-def _check_rows(rows: list[Named], familiar_error: object) -> None:
-    """ValueError for a name twice or of no text, and for numbers that are none or out of their range."""
+def _check_words(rows: list[Named], familiar_error: Any) -> None:
+    """ValueError for a name twice or of no fit text, and for numbers that are none or out of their range."""
     if len({row.name for row in rows}) < len(rows):
-        raise ValueError("a name twice")
+        raise ValueError("it has a name twice")
     for row in rows:
-        if not (
-            isinstance(row.name, str)
-            and 0 < len(row.name) <= 100
-            and row.measure in ("balanced accuracy", "correlation")
-        ):
-            raise ValueError("a named direction without a name or a measure")
-    numbers: list[Any] = [familiar_error, *(value for row in rows for value in (row.score, row.share))]
-    if not all(type(value) in (int, float) and -1 <= value <= 1 for value in numbers):  # NaN is neither
-        raise ValueError("a score, share or error that is no number in its range")
+        is_named = isinstance(row.name, str) and 0 < len(row.name) <= 100
+        if not is_named or row.measure not in ("balanced accuracy", "correlation"):
+            raise ValueError("it has a direction without a name or a measure")
+    numbers = [familiar_error, *(value for row in rows for value in (row.score, row.share))]
+    if not all(type(value) in (int, float) and -1 <= value <= 1 for value in numbers):  # NaN is not
+        raise ValueError("it has a score, share or error that is no number in its range")
 
 
 def chart(

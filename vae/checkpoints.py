@@ -190,12 +190,12 @@ def push(folder: str | Path, hub_id: str, *, private: bool = False, token: str |
 
     from vae.publish.folder import refuse_foreign
 
-    checkpoint, api, ours = load(folder, "cpu"), HfApi(token=token), [*FILES, *MORE]
+    checkpoint, api = load(folder, "cpu"), HfApi(token=token)
     refuse_foreign(checkpoint.folder)
     if not checkpoint.card:
         raise BadInput(f"{folder} has no card; a README.md is to say where its model comes from.")
     try:
         api.create_repo(hub_id, private=private, exist_ok=True)
-        return str(api.upload_folder(repo_id=hub_id, folder_path=checkpoint.folder, delete_patterns=ours))
+        return str(api.upload_folder(repo_id=hub_id, folder_path=checkpoint.folder, delete_patterns=[*FILES, *MORE]))
     except (OSError, ValueError, HTTPError) as error:
         raise BadInput(f"{hub_id} could not be uploaded: {str(error).strip().partition(chr(10))[0]}") from error

@@ -16,6 +16,7 @@ try:
 except ImportError:  # Windows, where O_TEMPORARY takes a file away when its process ends
     fcntl = None  # type: ignore[assignment]
 LOCKING = os.O_CREAT | (os.O_RDWR if fcntl else os.O_EXCL | getattr(os, "O_TEMPORARY", 0))
+HERE, EXCHANGE = -100, 2  # Linux's AT_FDCWD and RENAME_EXCHANGE
 
 
 @contextmanager
@@ -28,18 +29,11 @@ def claimed(path: Path) -> Iterator[Path]:
     with _said(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = _locked(aside / "lock", path)
-    try:
-        with _said(path):
-            _settle(path, aside)
+    with ExitStack() as after:
+        after.callback(_release, aside, lock)
+        _settle(path, aside)
+        after.callback(_settle, path, aside)
         yield aside
-    finally:
-        with _said(path):
-            _settle(path, aside)
-        with suppress(OSError):  # Windows does it by itself
-            (aside / "lock").unlink()
-        os.close(lock)
-        with suppress(OSError):  # another process may have it by now
-            aside.rmdir()
 
 
 @contextmanager
@@ -68,13 +62,22 @@ def _locked(file: Path, path: Path) -> int:
 
 
 def _settle(path: Path, aside: Path) -> None:
-    if (aside / "old").exists() and not os.path.lexists(path):
-        (aside / "old").replace(path)  # it was moved away, and nothing came into its place
-    for leftover in (aside / "new", aside / "old"):
-        if leftover.is_dir() and not leftover.is_symlink():
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink(missing_ok=True)
+    with _said(path):
+        if (aside / "old").exists() and not os.path.lexists(path):
+            (aside / "old").replace(path)  # it was moved away, and nothing came into its place
+        for leftover in (aside / "new", aside / "old"):
+            if leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink(missing_ok=True)
+
+
+def _release(aside: Path, lock: int) -> None:
+    with suppress(OSError):  # Windows does it by itself
+        (aside / "lock").unlink()
+    os.close(lock)
+    with suppress(OSError):  # another process may have it by now
+        aside.rmdir()
 
 
 @contextmanager
@@ -109,9 +112,7 @@ def written_folder(path: Path) -> Iterator[Path]:
 def _exchanged(a: Path, b: Path) -> bool:
     """Whether a and b have changed places in one step, as Linux can where both are there."""
     rename = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
-    return (
-        rename is not None and rename(-100, os.fsencode(a), -100, os.fsencode(b), 2) == 0
-    )  # AT_FDCWD, RENAME_EXCHANGE
+    return rename is not None and rename(HERE, os.fsencode(a), HERE, os.fsencode(b), EXCHANGE) == 0
 
 
 def read_text(path: Path, most: int = 2**20) -> str:

@@ -53,14 +53,8 @@ def draw_figures(folder: Path, checkpoint: Checkpoint, heldout: Pictures | None,
         picture_figure(np.concatenate([shown, again]), len(shown), "reconstructions", ["shown", "made again"])
     drawn = [checkpoint.decode(atlas.prior(prior, 20, checkpoint.recipe.seed)) for prior in ("mixture", "normal")]
     picture_figure(np.concatenate(drawn), 10, "samples", ["mixture", "", "normal", ""])
-    start = checkpoint.encode(checkpoint.atlas.examples[:1])[0]
-    knobs = atlas.knobs()[:8]
-    films = [
-        checkpoint.decode(
-            latents.traverse(
-                start, knob.vector, torch.linspace(knob.low, knob.high, 9) - (start @ knob.probe - knob.offset)
-            )
-        )
-        for knob in knobs
-    ]
+    start, knobs, films = checkpoint.encode(atlas.examples[:1])[0], atlas.knobs()[:8], []
+    for knob in knobs:
+        moves = torch.linspace(knob.low, knob.high, 9) - (start @ knob.probe - knob.offset)
+        films.append(checkpoint.decode(latents.traverse(start, knob.vector, moves)))
     picture_figure(np.concatenate(films), 9, "traversals", [knob.label for knob in knobs])

@@ -49,17 +49,9 @@ def check(folder: Path, recipe: TrainConfig, train: Pictures, heldout: Pictures,
 
 
 def publish(
-    folder: str | Path,
-    model: VAE,
-    train: Pictures,
-    heldout: Pictures,
-    recipe: TrainConfig,
-    history: list[list[float]],
-    *,
-    seconds: float = 0.0,
-    critic: Critic | None = None,
-    figures: bool = True,
-) -> dict[str, float]:
+    folder: str | Path, model: VAE, train: Pictures, heldout: Pictures, recipe: TrainConfig, history: list[list[float]],
+    *, seconds: float = 0.0, critic: Critic | None = None, figures: bool = True,
+) -> dict[str, float]:  # fmt: skip
     """Writes the checkpoint folder, whole and at once; returns evaluate's figures on the held-out pictures.
 
     All that is measured is measured on the weights as they were saved, in half precision. history is Progress.history; a critic
@@ -79,15 +71,10 @@ def publish(
         shipped = VAE.from_pretrained(beside).to(model.device)
         known = train if figures else train.take(slice(0, KEPT_PICTURES))
         chart(
-            shipped,
-            known.images,
-            merged(known.attributes or {}, recipe.categories),
-            heldout=heldout.images,
-            labels=(heldout.attributes or {}).get("label"),
+            shipped, known.images, merged(known.attributes or {}, recipe.categories), heldout=heldout.images,
+            labels=(heldout.attributes or {}).get("label"), may_show=recipe.show_data, seed=recipe.seed,
             first=heldout.names.index(recipe.start) if recipe.start else None,
-            may_show=recipe.show_data,
-            seed=recipe.seed,
-        ).save(beside)
+        ).save(beside)  # fmt: skip
         result = evaluate(shipped, heldout.images, recipe.seed)
         checkpoint = checkpoints.load(beside, device=str(model.device))
         rows = compare(checkpoint, train, heldout, recipe.seed) if figures else {}
@@ -103,25 +90,21 @@ def is_whole(folder: Path) -> bool:
     """Whether the folder holds all of checkpoints.FILES, with a recipe and a config.json of ours."""
     try:
         VAEConfig.from_dict(json.loads(read_text(folder / "config.json")))
-        checkpoints.read_recipe(folder)
+        return bool(checkpoints.read_recipe(folder)) and all((folder / file).is_file() for file in FILES)
     except (ValueError, TypeError, RecursionError):
         return False
-    return all(os.path.isfile(folder / file) for file in FILES)
 
 
 def refuse_foreign(
-    folder: Path,
-    ours: Collection[str] = (*FILES, *MORE),
-    whole: Callable[[Path], bool] = is_whole,
-    what: str = "a whole checkpoint",
-) -> None:
+    folder: Path, ours: Collection[str] = (*FILES, *MORE), whole: Callable[[Path], bool] = is_whole, what: str = "a checkpoint"
+) -> None:  # fmt: skip
     """BadInput unless the folder is absent, empty, or `whole` with nothing in it but paths that fit the patterns of `ours`.
 
     For whatever is in it goes when `what` takes its place. Names of folders end in "/".
     """
     if os.path.islink(folder) or os.path.isfile(folder):
         raise BadInput(f"{folder} is no folder; name another place.")
-    if not os.path.isdir(folder):  # which a name of any length may be asked
+    if not os.path.isdir(folder):  # Path.is_dir fails for a name that is too long
         return
     for found in folder.rglob("*"):
         name = found.relative_to(folder).as_posix() + "/" * found.is_dir()
