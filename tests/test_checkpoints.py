@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from huggingface_hub import HfApi, constants
 from torch.distributions import Normal
 
 from vae import checkpoints
@@ -18,7 +19,8 @@ from vae.directions import merged
 from vae.errors import BadInput
 from vae.measure import evaluation
 from vae.model import VAE, VAEConfig
-from vae.publish.folder import publish
+from vae.publish.card import card
+from vae.publish.folder import check, publish
 from vae.recipe import TrainConfig
 
 CONFIG = TrainConfig(
@@ -37,9 +39,14 @@ def squares(count: int) -> Pictures:
 
 def publish_squares(folder):
     torch.manual_seed(0)
-    return publish(
-        folder, VAE(CONFIG.model).eval(), squares(400), squares(60), CONFIG.to_toml(), [[1, 2.0, 3.0]], figures=False
-    )
+    return publish(folder, VAE(CONFIG.model).eval(), squares(400), squares(60), CONFIG, [[1, 2.0, 3.0]], figures=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_pictures_to_compare():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "COMPARED", 40)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +88,83 @@ def test_a_model_of_probabilities_cannot_refine_and_says_so(published):
         model.optimize(torch.zeros(1, 4), squares(1).images)
 
 
-def test_publishing_replaces_a_checkpoint_but_nothing_else(copy, tmp_path):
+def tree(folder) -> dict:
+    """Every path below a folder, with what its file holds."""
+    return {path.relative_to(folder): path.is_file() and path.read_bytes() for path in sorted(folder.rglob("*"))}
+
+
+def test_publishing_replaces_a_checkpoint_and_an_empty_folder(copy, tmp_path):
+    (copy / "decoder.onnx").write_text("of the weights before")
     publish_squares(copy)
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "diary.txt").write_text("dear diary")
-    with pytest.raises(BadInput, match="something else"):
-        publish_squares(tmp_path / "mine")
-    assert (tmp_path / "mine" / "diary.txt").read_text() == "dear diary"
+    assert not (copy / "decoder.onnx").exists()
+    (tmp_path / "empty").mkdir()
+    publish_squares(tmp_path / "empty")
+    assert checkpoints.load(tmp_path / "empty").title == "Squares"
+
+
+def somebody_elses(kind: str, copy) -> None:
+    """Makes the copy of a checkpoint a folder that holds more, or less, than a checkpoint."""
+    if kind == "a model of another library":
+        shutil.rmtree(copy)
+        (copy / "notes").mkdir(parents=True)
+        (copy / "config.json").write_text('{"model_type": "bert"}')
+        (copy / "thesis.md").write_text("three years of work")
+    elif kind == "only a config.json of ours":
+        for file in checkpoints.FILES[1:]:
+            (copy / file).unlink()
+    elif kind == "one file too many":
+        (copy / "figures").mkdir(exist_ok=True)
+        (copy / "figures" / "thesis.md").write_text("three years of work")
+    elif kind == "another config.json":
+        (copy / "config.json").write_text('{"model_type": "bert"}')
+    elif kind == "no recipe that can be read":
+        (copy / "recipe.toml").write_text("my own = ")
+    elif kind == "a repository":
+        (copy / ".git").mkdir()
+    elif kind == "a folder deeper down":
+        (copy / "figures" / "deeper").mkdir(parents=True)
+    elif kind == "a link":
+        copy.rename(copy.with_name("elsewhere"))
+        copy.symlink_to(copy.with_name("elsewhere"))
+    elif kind == "links, as in the hub's cache":
+        (copy / "README.md").rename(copy.with_name("blob"))
+        (copy / "README.md").symlink_to(copy.with_name("blob"))
+    else:
+        shutil.rmtree(copy)
+        copy.write_text("a file")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "a model of another library", "only a config.json of ours", "one file too many", "another config.json", "a file",
+        "no recipe that can be read", "a repository", "a folder deeper down", "a link", "links, as in the hub's cache",
+    ],
+)  # fmt: skip
+def test_nothing_but_a_whole_checkpoint_is_ever_replaced(copy, kind):
+    somebody_elses(kind, copy)
+    before = tree(copy.parent)
+    with pytest.raises(BadInput, match="something else|no folder"):
+        publish_squares(copy)
+    assert tree(copy.parent) == before
+
+
+def test_what_publishing_wants_is_checked_before_the_training(published, tmp_path, monkeypatch):
+    train, held = squares(400), squares(60)
+    check(tmp_path / "new", CONFIG, train, held)
+    check(published, CONFIG, train, held)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(BadInput, match="held-out"):
+        check(tmp_path / "new", dataclasses.replace(CONFIG, start="nobody.png"), train, held)
+    with pytest.raises(BadInput, match="red_hair"):
+        check(
+            tmp_path / "new", dataclasses.replace(CONFIG, categories={"hair": ["red_hair", "fair_hair"]}), train, held
+        )
+    with pytest.raises(BadInput, match="cannot be written"):
+        check(tmp_path / ("x" * 300), CONFIG, train, held)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9 - 10**6, 10**6))
+    with pytest.raises(BadInput, match="has 1 MB of room"):
+        check(tmp_path / "new", CONFIG, train, held)
 
 
 def test_encode_and_decode_check_what_they_are_given(published):
@@ -123,13 +200,95 @@ def test_the_digest_is_of_the_weights_alone(copy):
     assert checkpoints.load(copy).digest != before
 
 
-@pytest.mark.parametrize("source", ["nothing", "../x", "a/b/c", "", ".", "no/such-repo-here"])
-def test_unknown_checkpoints_are_named(source, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("typo", "no checkpoint 'typo'; at hand are none"), ("/typo", "no checkpoint '/typo'"), ("../x", "no checkpoint"),
+        ("a/b/c", "no checkpoint"), ("", "no checkpoint ''"), (".", "config.json is missing"), ("x" * 10**6, "no checkpoint"),
+        ("no/such-repo-here", "no/such-repo-here is neither a folder here nor to be had from the hub"),
+    ],
+)  # fmt: skip
+def test_unknown_checkpoints_are_named(source, sentence, monkeypatch, tmp_path):
     monkeypatch.setenv("VAE_CHECKPOINTS", str(tmp_path))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BadInput):
+    with pytest.raises(BadInput, match=sentence) as caught:
         checkpoints.load(source)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.fixture
+def hub(published, tmp_path, monkeypatch):
+    """The hub's cache, offline: me/smilers at main, and the same as revision v1 with another title -> its snapshots' folder."""
+    cache = tmp_path / "cache" / "models--me--smilers"
+    for revision, commit, title in (("main", "0" * 40, ""), ("v1", "1" * 40, 'title = "First"')):
+        (cache / "refs").mkdir(parents=True, exist_ok=True)
+        (cache / "refs" / revision).write_text(commit)
+        (cache / "snapshots" / commit).mkdir(parents=True)
+        (cache / "blobs" / commit).mkdir(parents=True)
+        for file in published.glob("*.*"):
+            blob = cache / "blobs" / commit / file.name
+            blob.write_bytes(file.read_bytes())
+            (cache / "snapshots" / commit / file.name).symlink_to(blob)
+        recipe = cache / "blobs" / commit / "recipe.toml"
+        recipe.write_text(recipe.read_text().replace('title = "Squares"', title))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache.parent))
+    monkeypatch.chdir(tmp_path)
+    return cache / "snapshots"
+
+
+def test_a_checkpoint_from_the_hub_has_its_name_and_its_revisions(hub):
+    found = checkpoints.load("me/smilers")
+    assert (found.name, found.title, found.hub_id) == ("smilers", "Smilers", "me/smilers")
+    assert found.folder == hub / ("0" * 40)
+    assert checkpoints.load("me/smilers", revision="v1").title == "First"
+    with pytest.raises(BadInput, match="me/smilers at v2 is neither"):
+        checkpoints.load("me/smilers", revision="v2")
+
+
+def test_what_is_in_the_hubs_cache_is_never_written_to(hub):
+    before = tree(hub.parent)
+    with pytest.raises(BadInput, match="something else"):
+        publish_squares(hub / ("0" * 40))
+    with pytest.raises(BadInput, match="something else"):
+        checkpoints.push("me/smilers", "you/smilers")
+    assert tree(hub.parent) == before
+
+
+def test_a_whole_checkpoint_goes_to_the_hub_with_its_card(copy, monkeypatch):
+    """The hub's client is replaced at its edge: no hub can be reached from a test."""
+    calls = []
+
+    def upload(api, *, repo_id, folder_path, delete_patterns):
+        calls.append((api.token, repo_id, {path.name for path in folder_path.iterdir()}))
+        assert "decoder.onnx" in delete_patterns  # one of older weights must not stay
+        return f"https://huggingface.co/{repo_id}"
+
+    monkeypatch.setattr(HfApi, "create_repo", lambda api, name, private, exist_ok: calls.append((name, private)))
+    monkeypatch.setattr(HfApi, "upload_folder", upload)
+    assert checkpoints.push(copy, "me/squares", private=True, token="hf_x") == "https://huggingface.co/me/squares"
+    assert calls == [("me/squares", True), ("hf_x", "me/squares", {*checkpoints.FILES, "README.md"})]
+    (copy / "thesis.md").write_text("private")
+    with pytest.raises(BadInput, match=r"thesis\.md"):
+        checkpoints.push(copy, "me/squares")
+    (copy / "thesis.md").unlink()
+    (copy / "README.md").unlink()
+    with pytest.raises(BadInput, match="no card"):
+        checkpoints.push(copy, "me/squares")
+    (copy / "atlas.json").unlink()
+    with pytest.raises(BadInput, match=r"atlas\.json is missing"):
+        checkpoints.push(copy, "me/squares")
+    assert len(calls) == 2
+
+
+def test_a_hub_that_cannot_be_reached_or_a_strange_id_gets_a_sentence(published, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    for name in ("me/squares", "me/no spaces", "a/b/c"):
+        with pytest.raises(BadInput, match=f"{name} could not be uploaded") as caught:
+            checkpoints.push(published, name, token="hf_x")
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("file", checkpoints.FILES)
@@ -141,6 +300,126 @@ def test_each_damaged_file_is_answered_with_a_sentence(copy, file, content):
         (copy / file).write_bytes(content)
     with pytest.raises(BadInput):
         checkpoints.load(copy)
+
+
+def nested(depth: int) -> bytes:
+    return b'{"a": ' + b"[" * depth + b"]" * depth + b"}"
+
+
+def retyped(name: str, kind: torch.dtype):
+    """Bytes of a safetensors file -> the same with one tensor in another type."""
+
+    def change(content: bytes) -> bytes:
+        tensors = safetensors.torch.load(content)
+        return safetensors.torch.save(tensors | {name: tensors[name].to(kind)})
+
+    return change
+
+
+def words(**values):
+    """Bytes of an atlas.json -> the same with other entries."""
+    return lambda content: json.dumps(json.loads(content) | values).encode()
+
+
+def row(**values) -> dict:
+    return words(named=[{"name": "a", "measure": "correlation", "score": 0.5, "share": 0.5} | values])
+
+
+LONG = "x" * 2**20
+STRANGE = {
+    "nested config": ("config.json", nested(10**5)),
+    "nested atlas": ("atlas.json", nested(10**5)),
+    "nested recipe": ("recipe.toml", b"a = " + b"[" * 10**5 + b"]" * 10**5),
+    "a recipe of megabytes": ("recipe.toml", lambda content: content + b"\n#" + LONG.encode()),
+    "a title of a megabyte": ("recipe.toml", lambda content: content.replace(b"Squares", LONG.encode())),
+    "a framing of 50 kB": (
+        "recipe.toml",
+        lambda content: content.replace(b'"square"', b'"' + LONG[:50_000].encode() + b'"'),
+    ),
+    "a card that is a number": ("recipe.toml", b'card = 5\ndata = "x"\nsteps = 1'),
+    "a card that is a list": ("recipe.toml", b'card = []\ndata = "x"\nsteps = 1'),
+    "a list for a licence": ("recipe.toml", b'data = "x"\nsteps = 1\n[card]\nlicense = ["a", "b"]'),
+    "float8 atlas": ("atlas.safetensors", retyped("kl", torch.float8_e4m3fn)),
+    "half an atlas": ("atlas.safetensors", retyped("covariance", torch.float16)),
+    "float pictures": ("atlas.safetensors", retyped("examples", torch.float32)),
+    "an error of NaN": ("atlas.json", words(familiar_error=math.nan)),
+    "an infinite error": ("atlas.json", words(familiar_error=math.inf)),
+    "an error that is a text": ("atlas.json", words(familiar_error="0.1")),
+    "an error of a thousand digits": ("atlas.json", b'{"familiar_error": 1' + b"0" * 5000 + b', "named": []}'),
+    "rows that the tensors lack": ("atlas.json", row()),
+    "rows that are a text": ("atlas.json", words(named="abc")),
+    "megabytes of rows": ("atlas.json", words(named=[LONG])),
+}
+
+
+@pytest.mark.parametrize("case", STRANGE)
+def test_a_strangers_checkpoint_gets_one_short_sentence(copy, case):
+    file, change = STRANGE[case]
+    content = change((copy / file).read_bytes()) if callable(change) else change
+    (copy / file).unlink()  # the model that the fixture's owner loaded may still be mapped
+    (copy / file).write_bytes(content)
+    with pytest.raises(BadInput) as caught:
+        checkpoints.load(copy)
+    assert len(str(caught.value)) < 700
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "values", [{}, {"score": math.nan}, {"score": "0.5"}, {"score": True}, {"share": 7}, {"name": 5}, {"name": "x" * 999},
+               {"measure": "taste"}],
+)  # fmt: skip
+def test_named_rows_are_checked_one_by_one(copy, values):
+    tensors = safetensors.torch.load((copy / "atlas.safetensors").read_bytes()) | {"named": torch.ones(1, 3)}
+    (copy / "atlas.safetensors").unlink()
+    (copy / "atlas.safetensors").write_bytes(safetensors.torch.save(tensors))
+    (copy / "atlas.json").write_bytes(row(**values)((copy / "atlas.json").read_bytes()))
+    if not values:
+        assert checkpoints.load(copy).atlas.named[0].name == "a"
+        return
+    with pytest.raises(BadInput, match="atlas"):
+        checkpoints.load(copy)
+
+
+def test_a_named_row_may_not_come_twice(copy):
+    tensors = safetensors.torch.load((copy / "atlas.safetensors").read_bytes()) | {"named": torch.ones(2, 3)}
+    (copy / "atlas.safetensors").unlink()
+    (copy / "atlas.safetensors").write_bytes(safetensors.torch.save(tensors))
+    once = json.loads(row()(b"{}"))["named"]
+    (copy / "atlas.json").write_bytes(words(named=once * 2)((copy / "atlas.json").read_bytes()))
+    with pytest.raises(BadInput, match="name twice"):
+        checkpoints.load(copy)
+
+
+def test_an_atlas_that_claims_gigabytes_is_refused_by_its_head(copy):
+    """A file of holes, 4 GB to read but nothing on the disk, whose head is consistent: 16,000 units."""
+    head, at = {}, 0
+    for name, (kind, *shape) in {
+        "kl": ("F32", 16000), "mean": ("F32", 16000), "spreads": ("F32", 16000), "covariance": ("F32", 16000, 16000),
+        "directions": ("F32", 16000, 16000), "mixture.weights": ("F32", 1), "mixture.means": ("F32", 1, 16000),
+        "mixture.factors": ("F32", 1, 16000, 16000), "likelihoods": ("F32", 101), "examples": ("U8", 1, 8, 8, 3),
+    }.items():  # fmt: skip
+        size = math.prod(shape) * (4 if kind == "F32" else 1)
+        head[name] = {"dtype": kind, "shape": shape, "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(head).encode()
+    (copy / "atlas.safetensors").unlink()
+    with (copy / "atlas.safetensors").open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + at)
+    with pytest.raises(BadInput, match="too large .* 16000 units"):
+        checkpoints.load(copy)
+
+
+def test_a_recipe_with_a_bom_is_read(copy):
+    recipe = copy / "recipe.toml"
+    recipe.write_bytes(b"\xef\xbb\xbf" + recipe.read_bytes())
+    assert checkpoints.load(copy).recipe == CONFIG
+
+
+def test_a_long_title_is_cut_where_it_is_shown(copy):
+    recipe = dataclasses.replace(CONFIG, card={"title": "x" * 1000})
+    (copy / "recipe.toml").write_text(recipe.to_toml())
+    assert checkpoints.load(copy).title == "x" * 100
 
 
 def test_an_atlas_of_another_model_is_refused(copy):
@@ -181,7 +460,7 @@ def test_columns_of_noughts_and_ones_become_one_of_words():
 def test_where_pictures_may_not_be_shown_all_are_the_models_own(tmp_path):
     train, held = squares(400), squares(60)
     model = VAE(CONFIG.model).eval()
-    recipe = dataclasses.replace(CONFIG, show_data=False).to_toml()
+    recipe = dataclasses.replace(CONFIG, show_data=False)
     publish(tmp_path / "secret", model, train, held, recipe, [[1, 2.0, 3.0], [2, 1.0, 3.0]])
     shown = checkpoints.load(tmp_path / "secret").atlas.examples
     known = {picture.tobytes() for picture in [*train.images, *held.images]}
@@ -193,11 +472,11 @@ def test_where_pictures_may_not_be_shown_all_are_the_models_own(tmp_path):
 def test_a_visitor_starts_from_the_picture_that_the_recipe_names(tmp_path):
     train, held = squares(400), squares(60)
     model = VAE(CONFIG.model).eval()
-    recipe = dataclasses.replace(CONFIG, start="42.png").to_toml()
+    recipe = dataclasses.replace(CONFIG, start="42.png")
     publish(tmp_path / "named", model, train, held, recipe, [], figures=False)
     assert np.array_equal(checkpoints.load(tmp_path / "named").atlas.examples[0], held.images[42])
     with pytest.raises(BadInput, match=r"nobody\.png"):
-        publish(tmp_path / "no", model, train, held, recipe.replace("42", "nobody"), [], figures=False)
+        publish(tmp_path / "no", model, train, held, dataclasses.replace(recipe, start="nobody.png"), [], figures=False)
     assert not (tmp_path / "no").exists()
 
 
@@ -210,6 +489,40 @@ def test_distances_to_a_set_itself_are_none(published):
         "samples, normal prior",
         "samples, mixture prior",
     ]
-    same = evaluation.compare(checkpoint, squares(400), squares(400))
+    same = evaluation.compare(checkpoint, squares(40), squares(40))
     assert same["other real pictures"]["nearest"] == pytest.approx(0, abs=1e-3)
     assert "samples, mixture prior" in evaluation.distance_table(rows)
+
+
+@pytest.mark.parametrize(("heldout", "share"), [(10, 0.75), (40, 0.0), (60, 0.0)])
+def test_the_share_of_training_pictures_among_the_40_real_ones_is_counted(published, heldout, share):
+    rows = evaluation.compare(checkpoints.load(published), squares(400), squares(heldout))
+    assert rows[evaluation.REAL]["trained_on"] == share
+    assert rows["reconstructions of those"]["trained_on"] == share
+    assert f"| {evaluation.REAL} | {share:.4g} |" in evaluation.distance_table(rows)
+
+
+def test_a_card_says_what_it_was_measured_on_and_leaves_out_what_there_is_not(published):
+    checkpoint, train = checkpoints.load(published), squares(400)
+    numbers = {"pictures": 60, "elbo": 1.0}
+    rows = {evaluation.REAL: {"trained_on": 0.75, "nearest": 1.0}}
+    text = card(checkpoint, "squares", numbers, rows, train, [[1, 2.0, 3.0]], 60, figures=True)
+    assert "400 pictures to learn from; held out are a tenth by a hash of the file names, 60 pictures" in text
+    assert "75% of the other real pictures are training pictures" in text
+    assert "![samples](figures/samples.png)" in text
+    assert 'license: "other"' in text
+    for absent in (
+        "$",
+        "None",
+        "Named directions",
+        "No direction was made",
+        "teacher",
+        "Source",
+        "may not be shown",
+        "critic",
+    ):
+        assert absent not in text, absent
+    plain = card(checkpoint, "squares", numbers, {}, train, [], 60, figures=False)
+    assert "Figures" not in plain
+    assert "other real pictures" not in plain
+    assert plain.count("## ") == 3

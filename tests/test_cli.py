@@ -4,15 +4,18 @@ import json
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from vae import checkpoints
+from ui import static
+from vae import checkpoints, cli, files
 from vae.__main__ import write_page
 from vae.cli import main
 from vae.measure import evaluation
+from vae.publish.folder import refuse_foreign
 
 RECIPE = """
 data = "digits-small"
@@ -210,6 +213,39 @@ def test_an_interrupted_run_is_kept_and_taken_up_again(trained, tmp_path):
     assert "add --resume" in again.stderr
 
 
+def test_two_runs_at_once_with_the_same_out_are_one_and_a_sentence(trained, tmp_path, capsys):
+    out = tmp_path / "both"
+    running = learning(trained, out)
+    assert "Another process" in refused(capsys, "train", trained / "recipe.toml", "--out", out, "--steps", 1)
+    running.kill()
+    running.communicate()
+    with files.claimed(out.with_name("both.training")):
+        pass  # a run that was killed is in nobody's way
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_finished_checkpoint_is_replaced_only_by_force_or_a_yes(trained, tmp_path, capsys, monkeypatch):
+    learnt = []
+    monkeypatch.setattr(cli, "_learn", lambda config, options, out: learnt.append(out))
+    again = ["train", str(trained / "recipe.toml"), "--out", str(trained)]
+    assert "add --force" in refused(capsys, *again)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("builtins.input", lambda question: "n")
+    assert "add --force" in refused(capsys, *again)
+    assert not learnt
+    monkeypatch.setattr("builtins.input", lambda question: "Y")
+    main(again)
+    monkeypatch.setattr("builtins.input", lambda question: pytest.fail("asked"))
+    main([*again, "--force"])
+    main(["train", str(trained / "recipe.toml"), "--out", str(tmp_path / "new")])
+    assert learnt == [trained, trained, tmp_path / "new"]
+
+
+def test_a_recipe_with_a_bom_is_read(trained, tmp_path, capsys):
+    (tmp_path / "bom.toml").write_bytes(b"\xef\xbb\xbf" + (trained / "recipe.toml").read_bytes())
+    assert "latent is 0" in refused(capsys, "train", tmp_path / "bom.toml", "--out", tmp_path / "x", "--latent", 0)
+
+
 def test_kill_leaves_no_broken_checkpoint(trained, tmp_path):
     out = tmp_path / "killed"
     running = learning(trained, out)
@@ -231,11 +267,14 @@ def test_a_page_is_written_or_a_sentence_says_why_not(tmp_path, capsys):
     main(["page", name, "--out", str(tmp_path / "site")], write_page)
     assert "files" in capsys.readouterr().out
     assert (tmp_path / "site" / "index.html").is_file()
+    refuse_foreign(tmp_path / "site", static.OURS, lambda folder: (folder / static.MARK).is_file())  # its own may go
+    (tmp_path / "site" / "lp" / "notes.txt").write_text("mine")
     for arguments, sentence in {
         ("nobody", "--out", str(tmp_path / "x")): "no checkpoint",
         (name, name, "--out", str(tmp_path / "x")): "Two of these models",
         (name, "digits", "--single-file", "--out", str(tmp_path / "x")): "One file holds one model",
         (name, "--out", str(tmp_path)): "something else",
+        (name, "--out", str(tmp_path / "site")): "lp/notes.txt",
         (name, "--single-file", "--out", str(tmp_path / "site")): "cannot be written",
     }.items():
         with pytest.raises(SystemExit, match=sentence):

@@ -1,5 +1,9 @@
 """The ONNX graphs against the PyTorch model that they were made from, in onnxruntime."""
 
+import dataclasses
+import shutil
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -7,7 +11,7 @@ import pytest
 from vae import checkpoints, cli
 from vae.errors import BadInput
 from vae.model import to_tensor
-from vae.publish.export import export
+from vae.publish.export import GRAPHS, export
 
 PLAIN = {
     "Conv", "Gemm", "MatMul", "Add", "Mul", "Sigmoid", "Clip", "Cast", "DepthToSpace", "SpaceToDepth", "InstanceNormalization",
@@ -73,6 +77,67 @@ def test_weights_of_another_model_are_not_taken_for_its_own(tmp_path):
     with pytest.raises(BadInput, match="another model"):
         export(checkpoints.load("digits"), tmp_path)
     assert not list(tmp_path.glob("*.onnx"))
+
+
+def test_all_graphs_are_written_or_none(tmp_path, monkeypatch):
+    """The second graph finds no room: the first must not stay, and what stood there before must."""
+    pytest.importorskip("onnxscript")
+    made = []
+
+    def graph(*_):
+        if made:
+            raise OSError(28, "No space left on device")
+        made.append(True)
+        return b"the first"
+
+    folder = shutil.copytree(checkpoints.root() / "digits", tmp_path / "digits")
+    before = {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+    for place in (folder, tmp_path / "new"):
+        made.clear()
+        with monkeypatch.context() as patch, pytest.raises(BadInput, match="No space left"):
+            patch.setattr("vae.publish.export._graph", graph)
+            export(checkpoints.load("digits"), place)
+    assert {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["digits"]
+
+
+def test_a_checkpoint_keeps_all_it_has_when_graphs_come_beside_it(tmp_path, monkeypatch):
+    pytest.importorskip("onnxscript")
+    monkeypatch.setattr("vae.publish.export._graph", lambda *_: b"a graph")
+    folder = shutil.copytree(checkpoints.root() / "digits", tmp_path / "digits")
+    before = {path.relative_to(folder): path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+    assert export(checkpoints.load(folder)) == [folder / "decoder.onnx", folder / "encoder.onnx"]
+    after = {path.relative_to(folder): path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+    assert after == before | {Path("decoder.onnx"): b"a graph", Path("encoder.onnx"): b"a graph"}
+
+
+def test_a_checkpoint_from_the_hub_goes_into_a_folder_of_its_own_and_never_into_the_cache(tmp_path, monkeypatch):
+    pytest.importorskip("onnxscript")
+    snapshot, blobs = tmp_path / "cache" / "snapshot", tmp_path / "cache" / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for file in checkpoints.FILES:
+        shutil.copyfile(checkpoints.root() / "digits" / file, blobs / file)
+        (snapshot / file).symlink_to(blobs / file)
+    found = dataclasses.replace(checkpoints.load(snapshot), hub_id="me/smilers")
+    monkeypatch.chdir(tmp_path)
+    export(found)
+    assert {path.name for path in (tmp_path / "smilers-onnx").iterdir()} == {*GRAPHS, "model.safetensors"}
+    assert not (tmp_path / "smilers-onnx" / "model.safetensors").is_symlink()
+    assert_alike(tmp_path / "smilers-onnx", checkpoints.load("digits"))
+    with pytest.raises(BadInput, match="something else"):
+        export(found, snapshot)
+    assert (
+        {path.name for path in snapshot.iterdir()} == set(checkpoints.FILES) == {path.name for path in blobs.iterdir()}
+    )
+
+
+def test_a_folder_with_anything_else_in_it_is_left_alone(tmp_path):
+    pytest.importorskip("onnxscript")
+    (tmp_path / "thesis.md").write_text("three years of work")
+    with pytest.raises(BadInput, match=r"thesis\.md"):
+        export(checkpoints.load("digits"), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.md"]
 
 
 def test_a_folder_that_cannot_be_written_gets_a_sentence(tmp_path):

@@ -37,7 +37,7 @@ def root(tmp_path_factory):
     torch.manual_seed(0)
     config = VAEConfig(size=28, channels=1, latent=3, widths=(8,), stem=4, likelihood="bernoulli")
     VAE(config).save_pretrained(folder / "tiny")
-    (folder / "tiny" / "recipe.toml").write_text('framing = "digit"')
+    (folder / "tiny" / "recipe.toml").write_text('data = "digits"\nsteps = 1\nframing = "digit"')
     Atlas(
         kl=torch.ones(3), mean=torch.zeros(3), covariance=torch.eye(3), directions=torch.eye(3), spreads=torch.ones(3), named=(),
         mixture=Mixture(torch.ones(1), torch.ones(1, 3), torch.eye(3)[None]), examples=strokes(5), familiar_error=0.1,

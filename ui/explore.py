@@ -57,13 +57,13 @@ def view(model_id: str) -> dict:
 
 def view_of(model: Checkpoint, model_id: str) -> dict:
     """The same of any model, but for where its files lie."""
-    card, config = model.recipe.get("card", {}), model.model.config
+    card, config = model.recipe.card, model.model.config
     places = model.encode(model.atlas.examples)
     start = _short(places[0].tolist())
     return {
         "model": model_id,
         "form": {
-            "framing": model.recipe["framing"],
+            "framing": model.recipe.framing,
             "size": config.size,
             "channels": config.channels,
             "familiar_error": model.atlas.familiar_error,
@@ -235,7 +235,7 @@ def encode(asked: dict) -> dict:
         picture = faces.frame_by_eyes(given, eyes * sides, config.size, config.channels, turn)
     elif "path" in asked:
         given = _upload(asked["path"])
-        if model.recipe["framing"] == "portrait":
+        if model.recipe.framing == "portrait":
             framed = faces.frame(given, model.model.config.size, model.model.config.channels)
             picture, notes = framed.picture, [say(f"explore.face_{note}") for note in framed.notes if note != "eyes"]
             eyes = np.clip(framed.eyes / (given.shape[1], given.shape[0]), 0, 1).round(4).tolist()

@@ -3,7 +3,6 @@
 import functools
 import logging
 import threading
-import tomllib
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,8 +120,7 @@ def _static_files(root: Path) -> tuple[Path, ...]:
 
 
 def _entry(model_id: str, folder: Path) -> dict[str, str]:
-    recipe = tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
-    title = recipe.get("card", {}).get("title") or folder.name.capitalize()
+    title = checkpoints.title(checkpoints.read_recipe(folder), folder.name)
     return {"id": model_id, "title": title, "thumb": images.data_url(Atlas.load(folder).examples[0])}
 
 

@@ -26,12 +26,17 @@ from vae.errors import BadInput
 from vae.files import written_folder, written_whole
 from vae.pictures import faces, images
 from vae.publish import export
+from vae.publish.folder import refuse_foreign
 
 TEMPLATE = Path(__file__).with_name("site.html")
 ROOT = Path(__file__).parents[1]
 MODULES = reachable("site.js")
 TABS = ("explore", "sample", "morph", "train")
 MARK = "lp/site.js"  # what an older page in the folder is told by
+OURS = [  # all that one may hold, as patterns
+    *("index.html", "README.md", "sw.js", "lp/", "lp/*.js", "lp/*.bin", "lp/*.onnx", "lp/*.woff2", "lp/LICENSES.txt"),
+    *("models/", "models/*/", "models/*/*.bin", "models/*/*.onnx", "models/*/view.json", "models/*/README.md"),
+]
 OFFLINE = "sw.js"
 # What onnxruntime-web's files are called on a page: some servers know .mjs by no type, and modules need theirs.
 LIBRARIES = {
@@ -60,7 +65,7 @@ def write(sources: list[str], out: Path, single_file: bool = False) -> list[Path
         with written_whole(out) as file:
             file.write(one_file(models[0]))
         return [out]
-    checkpoints.refuse_foreign(out, MARK)
+    refuse_foreign(out, OURS, lambda folder: (folder / MARK).is_file(), "an older page")
     files = _files(models)
     with written_folder(out) as folder:
         for name, content in files.items():
@@ -108,7 +113,7 @@ def _shared(models: list[Checkpoint]) -> dict[str, bytes]:
 
 
 def _has_portraits(models: list[Checkpoint]) -> bool:
-    return any(model.recipe["framing"] == "portrait" for model in models)
+    return any(model.recipe.framing == "portrait" for model in models)
 
 
 def _licences(models: list[Checkpoint]) -> str:
@@ -126,11 +131,11 @@ def _model(model: Checkpoint) -> tuple[str, dict[str, bytes]]:
     weights = (model.folder / export.WEIGHTS).read_bytes()
     end = export.decoder_end(model.folder / export.WEIGHTS)
     with tempfile.TemporaryDirectory() as made:
-        folder = model.folder
-        if not all((folder / name).is_file() for name in export.GRAPHS):
-            folder = Path(made)
-            export.export(model, folder)
-        files = {name: (folder / name).read_bytes() for name in export.GRAPHS}
+        graphs = model.folder
+        if not all((graphs / name).is_file() for name in export.GRAPHS):
+            graphs = Path(made) / "onnx"
+            export.export(model, graphs)
+        files = {name: (graphs / name).read_bytes() for name in export.GRAPHS}
     packed = {
         "atlas.bin": (model.folder / "atlas.safetensors").read_bytes(),
         "draws.bin": weights[:end],
@@ -230,7 +235,7 @@ def _data_url(name: str, content: bytes) -> str:
 
 def _readme(models: list[Checkpoint], folders: list[str]) -> str:
     """The front matter of a static Space, and what is in the folder."""
-    licences = {model.recipe.get("card", {}).get("license", "other") for model in models}
+    licences = {model.recipe.card.get("license", "other") for model in models}
     licence = licences.pop() if len(licences) == 1 else "other"
     rows = "\n".join(
         f"- {model.title}: `{folder}`, with its card" for model, folder in zip(models, folders, strict=True)

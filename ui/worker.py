@@ -92,8 +92,8 @@ def learn(run: Path, wish: dict) -> None:
     if not steps:
         raise BadInput(say("train.nothing_learnt"))
     publish(
-        run / "checkpoint", progress.model, seen, held, recipe.to_toml(), progress.history,
-        seed=recipe.seed, seconds=progress.seconds, figures=False,
+        run / "checkpoint", progress.model, seen, held, recipe, progress.history,
+        seconds=progress.seconds, figures=False,
     )  # fmt: skip
 
 

@@ -6,20 +6,22 @@ walking: named ones where the pictures have attributes, principal ones always.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vae import latents
 from vae.directions import Named
 from vae.errors import BadInput
-from vae.priors import Mixture
+from vae.files import read_text
+from vae.priors import COMPONENTS, Mixture
 
 PRIORS = ("normal", "mixture")
 ACTIVE_NATS = 0.01  # a unit that says less than this on average is asleep
@@ -204,41 +206,62 @@ class Atlas:
 
     @classmethod
     def load(cls, folder: Path) -> "Atlas":
-        """From a folder that save wrote to. BadInput where a part is missing, damaged or of the wrong shape."""
+        """From a folder that save wrote to. BadInput where a part is missing, damaged or of the wrong shape or type.
+
+        Names, shapes and types are read from the file's head, so that nothing is loaded that is no atlas.
+        """
         try:
-            words = json.loads((folder / "atlas.json").read_text(encoding="utf-8"))
-            tensors = safetensors.torch.load_file(folder / "atlas.safetensors")
-            if "likelihoods" not in tensors:
-                raise BadInput(f"The atlas in {folder} was made by an earlier version; train the model again.")
-            units, parts = len(tensors["kl"]), len(tensors["mixture.weights"])
-            shapes = {
-                "kl": (units,), "mean": (units,), "covariance": (units, units), "directions": (units, units),
-                "spreads": (units,), "mixture.weights": (parts,), "mixture.means": (parts, units),
-                "mixture.factors": (parts, units, units), "examples": tuple(tensors["examples"].shape),
-                "likelihoods": (SHARES,),
-            }  # fmt: skip
-            if words["named"]:
-                shapes["named"] = (len(words["named"]), units)
-            if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != shapes:
-                raise ValueError("shapes differ")
-            if len(shapes["examples"]) != 4 or tensors["examples"].dtype != torch.uint8 or not shapes["examples"][0]:
-                raise ValueError("examples are no pictures")
+            words = json.loads(read_text(folder / "atlas.json"))
+            keys = ("name", "measure", "score", "share")
+            rows = [Named(vector=torch.empty(0), **{key: row[key] for key in keys}) for row in words["named"]]
+            _check_words(rows, words["familiar_error"])
+            with safe_open(folder / "atlas.safetensors", "pt") as file:
+                heads = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+                _check_heads({name: (head.get_dtype(), *head.get_shape()) for name, head in heads.items()}, len(rows))
+                tensors = {name: file.get_tensor(name) for name in heads}
             if not all(tensor.isfinite().all() for tensor in tensors.values()):
-                raise ValueError("values that are no numbers")
+                raise ValueError("it has values that are no numbers")
             if not (tensors["mixture.weights"] > 0).all():
-                raise ValueError("weights that are not positive")
-            named = tuple(
-                Named(str(row["name"]), vector, str(row["measure"]), float(row["score"]), float(row["share"]))
-                for row, vector in zip(words["named"], tensors.get("named", ()), strict=True)
-            )
-            rest = {name: tensors[name].float() for name in PLAIN}
-            mixture = Mixture(*(tensors[f"mixture.{name}"].float() for name in ("weights", "means", "factors")))
+                raise ValueError("it has weights that are not positive")
+            named = zip(rows, tensors.get("named", ()), strict=True)
             return cls(
-                **rest, named=named, mixture=mixture, examples=tensors["examples"].numpy(),
-                familiar_error=float(words["familiar_error"]),
+                **{name: tensors[name] for name in PLAIN}, named=tuple(replace(row, vector=vector) for row, vector in named),
+                mixture=Mixture(*(tensors[f"mixture.{name}"] for name in ("weights", "means", "factors"))),
+                examples=tensors["examples"].numpy(), familiar_error=float(words["familiar_error"]),
             )  # fmt: skip
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BadInput(f"The atlas in {folder} is missing or damaged.") from error
+        except (OSError, SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
+            why = f": {error}".removesuffix(".") if isinstance(error, ValueError) else ""
+            raise BadInput(f"The atlas in {folder} is missing or damaged{why}.") from error
+
+
+def _check_heads(found: dict[str, tuple], named: int) -> None:
+    """ValueError unless the tensors, name -> (type, *shape), are those of an atlas, and of a size that one can have."""
+    if "kl" in found and "likelihoods" not in found:
+        raise ValueError("it was made by an earlier version; train the model again")
+    units, parts = found["kl"][1], found["mixture.weights"][1]
+    pictures, side, _, channels = found["examples"][1:]
+    wanted: dict[str, tuple] = {"likelihoods": ("F32", SHARES), "examples": ("U8", pictures, side, side, channels)}
+    wanted |= dict.fromkeys(("kl", "mean", "spreads"), ("F32", units))
+    wanted |= dict.fromkeys(("covariance", "directions"), ("F32", units, units))
+    wanted |= {"mixture.weights": ("F32", parts), "mixture.means": ("F32", parts, units)}
+    wanted |= {"mixture.factors": ("F32", parts, units, units)} | ({"named": ("F32", named, units)} if named else {})
+    if found != wanted:
+        raise ValueError("its shapes or types are not an atlas's")
+    if not (units and pictures) or units > 512 or parts > max(COMPONENTS) or pictures > 1000 or side > 256:
+        raise ValueError(f"it is too large or empty, with {units} units, {parts} components and {pictures} pictures")
+
+
+def _check_words(rows: list[Named], familiar_error: Any) -> None:
+    """ValueError for a name twice or of no fit text, and for numbers that are none or out of their range."""
+    if len({row.name for row in rows}) < len(rows):
+        raise ValueError("it has a name twice")
+    for row in rows:
+        is_named = isinstance(row.name, str) and 0 < len(row.name) <= 100
+        if not is_named or row.measure not in ("balanced accuracy", "correlation"):
+            raise ValueError("it has a direction without a name or a measure")
+    numbers = [familiar_error, *(value for row in rows for value in (row.score, row.share))]
+    if not all(type(value) in (int, float) and -1 <= value <= 1 for value in numbers):  # NaN is not
+        raise ValueError("it has a score, share or error that is no number in its range")
 
 
 def errors(pictures: np.ndarray, again: np.ndarray) -> Tensor:

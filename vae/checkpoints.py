@@ -1,10 +1,8 @@
 """A checkpoint: a folder with a model, its atlas, the recipe that made it and its card. Found, loaded, listed."""
 
-import contextlib
 import hashlib
 import os
 import re
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,20 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HFValidationError
 from torch import Tensor
 
 from vae import device as devices
 from vae import latents
 from vae.atlas import Atlas, errors
 from vae.errors import BadInput
+from vae.files import read_text
 from vae.model import VAE, Posterior, decoded, posterior_of, to_tensor
-from vae.recipe import FRAMINGS
+from vae.recipe import TrainConfig
 
 DEFAULT = "avatars"
 BOUND = 8.0  # latents are clamped to +-BOUND: nothing a model learns lies further out
 FILES = ("config.json", "model.safetensors", "atlas.json", "atlas.safetensors", "recipe.toml")
+# What a checkpoint may hold beside FILES, as patterns; a folder with anything else in it is never replaced.
+MORE = ("README.md", "critic.safetensors", "decoder.onnx", "encoder.onnx", "figures/", "figures/*.png")
 
 
 @dataclass(frozen=True)
@@ -35,27 +34,30 @@ class Checkpoint:
     folder: Path
     model: VAE
     atlas: Atlas
-    recipe: dict
+    recipe: TrainConfig
+    hub_id: str = (
+        ""  # "owner/name" of one from the hub: its folder is in the hub's cache then, and not ours to write to
+    )
 
     @property
     def name(self) -> str:
-        return self.folder.name
+        return self.hub_id.rpartition("/")[2] or self.folder.absolute().name
 
     @property
     def title(self) -> str:
-        return self.recipe.get("card", {}).get("title") or self.name.capitalize()
+        return title(self.recipe, self.name)
 
     @cached_property
     def card(self) -> str:
         """The model card's text, Markdown with YAML in front; empty where there is none."""
         path = self.folder / "README.md"
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
+        return read_text(path) if path.is_file() else ""
 
     def prepare(self, picture: np.ndarray) -> np.ndarray:
         """uint8 (H, W, C) of any size -> uint8 in the model's size, colours and framing."""
         from vae.pictures.framing import fit
 
-        return fit(picture, self.recipe["framing"], self.model.config.size, self.model.config.channels)
+        return fit(picture, self.recipe.framing, self.model.config.size, self.model.config.channels)
 
     @cached_property
     def digest(self) -> str:
@@ -119,56 +121,81 @@ def names() -> list[str]:
     return sorted(found, key=lambda name: (name != DEFAULT, name))
 
 
-def load(source: str | Path, device: str | None = None) -> Checkpoint:
+def load(
+    source: str | Path, device: str | None = None, *, revision: str | None = None, token: str | None = None
+) -> Checkpoint:
     """A checkpoint by its name under checkpoints/, its folder, or its hub id ("owner/name").
 
-    Raises BadInput where there is none, or where a file is missing, damaged or does not match the others.
+    revision (a branch, tag or commit) and token are the hub's. Raises BadInput where there is no such checkpoint, or where a
+    file is missing, damaged or does not match the others.
     """
     target = devices.pick(device)
-    folder = _find(source)
+    folder, hub_id = _find(str(source), revision, token)
     missing = [file for file in FILES if not (folder / file).is_file()]
     if missing:
         raise BadInput(f"{folder} is no whole checkpoint: {missing[0]} is missing.")
+    recipe = read_recipe(folder)
     try:
-        recipe = tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
         model = VAE.from_pretrained(folder)
     except BadInput:
         raise
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        AttributeError,
-    ) as error:  # broken TOML, JSON or UTF-8; JSON that is no object
-        raise BadInput(f"{folder} is damaged: its recipe or config cannot be read ({error}).") from error
-    if recipe.get("framing") not in FRAMINGS:
-        raise BadInput(f"The recipe in {folder} has no framing that is known: {', '.join(FRAMINGS)}.")
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise BadInput(f"{folder} is damaged: its config.json cannot be read.") from error
     atlas = Atlas.load(folder)
     config = model.config
     if atlas.kl.shape != (config.latent,) or atlas.examples.shape[1:] != (config.size, config.size, config.channels):
         raise BadInput(f"The atlas in {folder} belongs to another model than the one beside it.")
-    return Checkpoint(folder, model.to(target), atlas, recipe)
+    return Checkpoint(folder, model.to(target), atlas, recipe, hub_id)
 
 
-def _find(source: str | Path) -> Path:
-    text = str(source)
-    if not re.fullmatch(r"[\w-][\w.-]*", text):
-        if Path(source).is_dir():
-            return Path(source)
-    elif (root() / text).is_dir():
-        return root() / text
-    elif Path(source).is_dir():
-        return Path(source)
-    if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", text):
-        with contextlib.suppress(OSError, HFValidationError):
-            return Path(snapshot_download(text, allow_patterns=[*FILES, "README.md"]))
-        raise BadInput(f"The checkpoint {text} is neither a folder here nor to be had from the hub.")
-    raise BadInput(f"There is no checkpoint {text[:60]!r}; at hand are {', '.join(names()) or 'none'}.")
+def read_recipe(folder: Path) -> TrainConfig:
+    """The recipe in a checkpoint's folder. BadInput where there is none, or one that is damaged or absurdly long."""
+    try:
+        return TrainConfig.from_toml(read_text(folder / "recipe.toml", most=2**16))
+    except RecursionError as error:
+        raise BadInput(f"The recipe in {folder} is nested too deeply.") from error
 
 
-def refuse_foreign(folder: Path, mark: str = "config.json") -> None:
-    """BadInput if the folder holds something without a file of that name, or a repository: both would go."""
-    is_ours = (folder / mark).is_file() and not (folder / ".git").exists()
-    if folder.exists() and not is_ours and (folder.is_file() or any(folder.iterdir())):
-        what = "a checkpoint" if mark == "config.json" else "what stood there before"
-        raise BadInput(f"{folder} holds something else than {what}; name another folder.")
+def title(recipe: TrainConfig, name: str) -> str:
+    """What a checkpoint is called on a page, in at most 100 characters: its recipe's title, else its name."""
+    return (recipe.card.get("title") or name.capitalize())[:100]
+
+
+def _find(text: str, revision: str | None, token: str | None) -> tuple[Path, str]:
+    """-> its folder, and its id where it came from the hub. What is called so under checkpoints/ goes first."""
+    is_name = re.fullmatch(r"[\w-][\w.-]*", text) is not None
+    for folder in (root() / text, Path(text)) if is_name else (Path(text),):
+        if text and os.path.isdir(folder):  # which a name of any length may be asked
+            return folder, ""
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", text):
+        raise BadInput(f"There is no checkpoint {text[:60]!r}; at hand are {', '.join(names()) or 'none'}.")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HTTPError
+
+    try:
+        found = snapshot_download(text, revision=revision, token=token, allow_patterns=[*FILES, "README.md"])
+    except (OSError, ValueError, HTTPError) as error:
+        at = f" at {revision}" if revision else ""
+        raise BadInput(f"The checkpoint {text}{at} is neither a folder here nor to be had from the hub.") from error
+    return Path(found), text
+
+
+def push(folder: str | Path, hub_id: str, *, private: bool = False, token: str | None = None) -> str:
+    """Uploads a whole checkpoint, its card included, to the hub as "owner/name" -> its address there.
+
+    Files of an older one on the hub go. BadInput for what is no whole checkpoint or holds more, and where the hub refuses.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HTTPError
+
+    from vae.publish.folder import refuse_foreign
+
+    checkpoint, api = load(folder, "cpu"), HfApi(token=token)
+    refuse_foreign(checkpoint.folder)
+    if not checkpoint.card:
+        raise BadInput(f"{folder} has no card; a README.md is to say where its model comes from.")
+    try:
+        api.create_repo(hub_id, private=private, exist_ok=True)
+        return str(api.upload_folder(repo_id=hub_id, folder_path=checkpoint.folder, delete_patterns=[*FILES, *MORE]))
+    except (OSError, ValueError, HTTPError) as error:
+        raise BadInput(f"{hub_id} could not be uploaded: {str(error).strip().partition(chr(10))[0]}") from error

@@ -89,7 +89,8 @@ def _named(name: str, vector: np.ndarray, column: np.ndarray, z: np.ndarray, hel
         parts = [np.mean(above[truth == side] == bool(side)) for side in (0, 1) if (truth == side).any()]
         measure, score = "balanced accuracy", float(np.mean(parts))
     else:
-        measure, score = "correlation", float(np.corrcoef(truth, reading[:held])[0, 1])
+        is_told = truth.std() > 0 and reading[:held].std() > 0  # else there is no correlation
+        measure, score = "correlation", float(np.corrcoef(truth, reading[:held])[0, 1]) if is_told else 0.0
     share = float(column.mean()) if _is_binary(column) else 0.5
     return Named(name, torch.from_numpy(vector).float(), measure, score, share)
 

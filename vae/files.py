@@ -1,44 +1,101 @@
-"""Files and folders that are there whole or not at all: written beside their place, then renamed."""
+"""Files and folders that are there whole or not at all: written beside their place, then renamed; and strangers' texts."""
 
+import ctypes
 import os
 import shutil
-import tempfile
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from vae.errors import BadInput
 
+try:
+    import fcntl
+except ImportError:  # Windows, where O_TEMPORARY takes a file away when its process ends
+    fcntl = None  # type: ignore[assignment]
+LOCKING = os.O_CREAT | (os.O_RDWR if fcntl else os.O_EXCL | getattr(os, "O_TEMPORARY", 0))
+HERE, EXCHANGE = -100, 2  # Linux's AT_FDCWD and RENAME_EXCHANGE
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[Path]:
+    """The folder .NAME.writing beside `path`, empty but for a lock: nobody else can claim `path` until the block ends.
+
+    What a killed writer left there is swept, or takes its old place where that is empty. BadInput while another process has it.
+    """
+    aside = path.parent / f".{path.name}.writing"
+    with _said(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = _locked(aside / "lock", path)
+    with ExitStack() as after:
+        after.callback(_release, aside, lock)
+        _settle(path, aside)
+        after.callback(_settle, path, aside)
+        yield aside
+
+
+@contextmanager
+def _said(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BadInput(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
+
+
+def _locked(file: Path, path: Path) -> int:
+    """A descriptor of the file, locked: the system lets go of it when this process ends, however it ends."""
+    while True:
+        file.parent.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError), ExitStack() as undone:  # its last owner may be taking it away: once more
+            try:
+                lock = os.open(file, LOCKING)
+                undone.callback(os.close, lock)
+                if fcntl:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, FileExistsError) as error:
+                raise BadInput(f"Another process is writing {path}; wait for it, or name another place.") from error
+            if os.path.samestat(os.fstat(lock), file.stat()):
+                undone.pop_all()
+                return lock
+
+
+def _settle(path: Path, aside: Path) -> None:
+    with _said(path):
+        if (aside / "old").exists() and not os.path.lexists(path):
+            (aside / "old").replace(path)  # it was moved away, and nothing came into its place
+        for leftover in (aside / "new", aside / "old"):
+            if leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink(missing_ok=True)
+
+
+def _release(aside: Path, lock: int) -> None:
+    with suppress(OSError):  # Windows does it by itself
+        (aside / "lock").unlink()
+    os.close(lock)
+    with suppress(OSError):  # another process may have it by now
+        aside.rmdir()
+
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """A file that takes the name `path` when the block ends well, and vanishes when it does not."""
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
+    with claimed(path) as aside, _said(path):
+        with (aside / "new").open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise BadInput(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        (aside / "new").replace(path)
 
 
 @contextmanager
 def written_folder(path: Path) -> Iterator[Path]:
     """A folder that takes the name `path`, and the place of what stood there, when the block ends well; else it vanishes."""
-    aside = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-        new, old = aside / "new", aside / "old"  # Windows renames to no name that is taken, not even by an empty folder
+    with claimed(path) as aside, _said(path):
+        new = aside / "new"
         new.mkdir()
         yield new
         for found in new.rglob("*"):
@@ -46,17 +103,27 @@ def written_folder(path: Path) -> Iterator[Path]:
                 found.chmod(0o644)  # safetensors leaves its files to their owner alone
                 with found.open("r+b") as file:  # Windows syncs only what may be written to
                     os.fsync(file.fileno())
-        new.chmod(0o755)
-        if path.exists():
-            path.replace(old)
-        try:
+        if not _exchanged(new, path):
+            if os.path.lexists(path):
+                path.replace(aside / "old")  # Windows renames to no name that is taken, not even by an empty folder
             new.replace(path)
-        except OSError:
-            if old.exists():
-                old.replace(path)
-            raise
-    except OSError as error:
-        raise BadInput(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
-    finally:
-        if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchanged(a: Path, b: Path) -> bool:
+    """Whether a and b have changed places in one step, as Linux can where both are there."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    return rename is not None and rename(HERE, os.fsencode(a), HERE, os.fsencode(b), EXCHANGE) == 0
+
+
+def read_text(path: Path, most: int = 2**20) -> str:
+    """A stranger's text, UTF-8 with or without a BOM. BadInput where there is none, or one of more than `most` bytes."""
+    if not os.path.isfile(path):  # a pipe would never end
+        raise BadInput(f"{path} is missing, or no file.")
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+        if len(content) <= most:
+            return content.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} cannot be read as UTF-8.") from error
+    raise BadInput(f"{path} is longer than {most:,} bytes.")

@@ -68,6 +68,6 @@ MARKS = {"digits": digits, "avatars": avatars, "avatars128": avatars}
 def run(args: argparse.Namespace) -> None:
     for name in args.checkpoint or ["digits", "avatars"]:
         checkpoint = checkpoints.load(name)
-        data = checkpoint.recipe["data"]
+        data = checkpoint.recipe.data
         print(f"\n### Marks of {name}\n")
         print(MARKS[data](checkpoint, args.data) if data in MARKS else f"(no reader for the set {data})")

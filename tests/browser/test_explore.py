@@ -18,7 +18,7 @@ pytestmark = pytest.mark.browser
 BOARD, CANVAS = ".lp-explore", ".lp-explore .pic canvas"
 GREY = next((name for name in checkpoints.names() if checkpoints.load(name).model.config.channels == 1), None)
 
-PORTRAITS = next((name for name in checkpoints.names() if checkpoints.load(name).recipe["framing"] == "portrait"), None)
+PORTRAITS = next((name for name in checkpoints.names() if checkpoints.load(name).recipe.framing == "portrait"), None)
 
 
 def open_explore(page, url: str) -> None:
@@ -599,7 +599,7 @@ def test_knobs_work_by_keyboard_and_say_what_they_are(page, url):
 def test_the_model_says_where_it_comes_from_and_what_it_cannot_do(page, url):
     open_explore(page, url)
     page.get_by_text("About this model").click()
-    card = checkpoints.load(checkpoints.names()[0]).recipe["card"]
+    card = checkpoints.load(checkpoints.names()[0]).recipe.card
     for part in ("about", "credit", "failures"):
         expect(page.get_by_text(card[part])).to_be_visible()
 

@@ -15,11 +15,12 @@ from tqdm import tqdm
 
 from vae import checkpoints, data, latents
 from vae.errors import BadInput
+from vae.files import claimed
 from vae.measure import evaluation
 from vae.pictures import images
 from vae.pictures.folders import from_files
 from vae.publish import export
-from vae.publish.folder import publish
+from vae.publish.folder import check, is_whole, publish
 from vae.recipe import TrainConfig
 from vae.recipe import fields as recipe_entries
 from vae.training import train
@@ -66,6 +67,7 @@ def _parser(write_page: Callable[..., list[Path]] | None) -> argparse.ArgumentPa
     added.add_argument(
         "--resume", action="store_true", help="go on with the run that was stopped (its state is DIR.run)"
     )
+    added.add_argument("--force", action="store_true", help="replace the finished checkpoint in DIR without asking")
     added.add_argument("--precision", help="fp32 (default) or bf16")
     recipe_flags = added.add_argument_group("recipe fields", "each overrides the recipe's own value")
     for name, (_, field) in recipe_entries().items():
@@ -110,7 +112,12 @@ def _parser(write_page: Callable[..., list[Path]] | None) -> argparse.ArgumentPa
         _export, "Write decoder.onnx and encoder.onnx, with which a browser draws by itself.", "export avatars"
     )
     added.add_argument("checkpoint", metavar="CHECKPOINT", help=CHECKPOINT_HELP)
-    added.add_argument("--out", type=Path, metavar="DIR", help="a folder (default: the checkpoint's own)")
+    added.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="a folder (default: the checkpoint's own; NAME-onnx of one from the hub)",
+    )
 
     if write_page:
 
@@ -141,7 +148,7 @@ def _reader(field: dataclasses.Field):
 
 def _train(options: argparse.Namespace) -> None:
     try:
-        text = options.recipe.read_text(encoding="utf-8")
+        text = options.recipe.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(
             f"The recipe {options.recipe} cannot be read; give a TOML file such as checkpoints/digits/recipe.toml."
@@ -149,12 +156,19 @@ def _train(options: argparse.Namespace) -> None:
     given = {name.removeprefix("recipe_"): value for name, value in vars(options).items() if name.startswith("recipe_")}
     config = TrainConfig.from_toml(text).override(**{name: value for name, value in given.items() if value is not None})
     out = options.out
-    checkpoints.refuse_foreign(out)
+    if is_whole(out) and not options.force:
+        _ask(f"{out} holds a finished checkpoint; replace it?", "add --force to replace it.")
+    with claimed(out.with_name(f"{out.name}.training")):  # a second run would write to the same state
+        _learn(config, options, out)
+
+
+def _learn(config: TrainConfig, options: argparse.Namespace, out: Path) -> None:
     run_file = out.with_name(out.name + ".run")
     if run_file.exists() and not options.resume:
         raise BadInput(f"{run_file} holds a run that was stopped; add --resume to go on with it, or delete it.")
     form: dict[str, Any] = {"size": config.model.size, "channels": config.model.channels, "framing": config.framing}
     learn, held = (data.load(config.data, options.data, part=part, **form) for part in ("train", "heldout"))
+    check(out, config, learn, held)
 
     stopped = []
     handlers = {
@@ -185,14 +199,19 @@ def _train(options: argparse.Namespace) -> None:
         progress.model,
         learn,
         held,
-        config.to_toml(),
+        config,
         progress.history,
-        seed=config.seed,
         seconds=progress.seconds,
         critic=progress.critic,
     )
     run_file.unlink(missing_ok=True)
     print(evaluation.table(numbers))
+
+
+def _ask(question: str, else_do: str) -> None:
+    """BadInput, which says what else to do, unless somebody at a terminal says yes."""
+    if not (sys.stdin.isatty() and input(f"{question} [y/N] ").strip().lower() in ("y", "yes")):
+        raise BadInput(f"{question.partition(';')[0]}; {else_do}")
 
 
 def _sample(options: argparse.Namespace) -> None:
@@ -207,7 +226,7 @@ def _reconstruct(options: argparse.Namespace) -> None:
     checkpoint = checkpoints.load(options.checkpoint, options.device)
     config = checkpoint.model.config
     pictures = from_files(
-        options.pictures, size=config.size, channels=config.channels, framing=checkpoint.recipe["framing"]
+        options.pictures, size=config.size, channels=config.channels, framing=checkpoint.recipe.framing
     )
     images.save(checkpoint.decode(checkpoint.encode(pictures.images)), options.out)
 
@@ -224,8 +243,8 @@ def _morph(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     checkpoint = checkpoints.load(options.checkpoint, options.device)
     config, recipe = checkpoint.model.config, checkpoint.recipe
-    form: dict[str, Any] = {"size": config.size, "channels": config.channels, "framing": recipe["framing"]}
-    learnt, held = (data.load(recipe["data"], options.data, part=part, **form) for part in ("train", "heldout"))
+    form: dict[str, Any] = {"size": config.size, "channels": config.channels, "framing": recipe.framing}
+    learnt, held = (data.load(recipe.data, options.data, part=part, **form) for part in ("train", "heldout"))
     numbers = evaluation.evaluate(checkpoint.model, held.images, options.seed)
     rows = evaluation.compare(checkpoint, learnt, held, options.seed)
     if options.json:
@@ -236,5 +255,5 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     checkpoint = checkpoints.load(options.checkpoint, options.device)
-    for path in export.export(checkpoint, options.out or checkpoint.folder):
+    for path in export.export(checkpoint, options.out):
         print(f"{path}  {path.stat().st_size:,} bytes, with the weights beside it")

@@ -16,6 +16,7 @@ BATCH = 250
 SIGMA_PICTURES = 5000
 COMPARED = 5000  # pictures on each side of a distance between sets
 FEWEST = 1500  # with fewer pictures than features a covariance says nothing
+REAL = "other real pictures"  # compare's first row
 NEAREST = 1000  # pictures whose nearest neighbour in the training set is looked for
 
 # key -> unit and how the number is made
@@ -88,14 +89,15 @@ def compare(checkpoint: Checkpoint, train: Pictures, heldout: Pictures, seed: in
     frechet and kernel (times 1,000) between COMPARED pictures and as many training pictures, where the features' network is
     installed and the pictures suffice; nearest, the mean distance to the nearest of all training pictures: samples much
     nearer than held-out pictures would be copies. ssim and perceptual, of reconstructions against their originals. The real
-    ones are held-out pictures, filled up with training pictures on neither side; their row is the floor.
+    ones are held-out pictures, filled up with training pictures that are not on the other side: trained_on is their share. Their
+    row is the floor.
     """
     order = np.random.default_rng(seed).permutation(len(train))
     count = min(COMPARED, (len(train) + len(heldout)) // 2, len(train))
     reference, spare = train.images[order[:count]], train.images[order[count:]]
     real = np.concatenate([heldout.images, spare])[:count]
     again = checkpoint.decode(checkpoint.encode(real))
-    sets = {"other real pictures": real, "reconstructions of those": again}
+    sets = {REAL: real, "reconstructions of those": again}
     for prior in PRIORS:
         z = checkpoint.atlas.prior(prior, count, seed, 1.0)
         sets[f"samples, {prior} prior"] = checkpoint.decode(z)
@@ -106,6 +108,8 @@ def compare(checkpoint: Checkpoint, train: Pictures, heldout: Pictures, seed: in
         for name, pictures in sets.items():
             found = distances.features(pictures, device)
             rows[name] = {"frechet": distances.frechet(found, aim), "kernel": 1000 * distances.kernel(found, aim)}
+    for name in (REAL, "reconstructions of those"):
+        rows[name]["trained_on"] = 1 - min(len(heldout), count) / count
     known = train.images if len(heldout) >= NEAREST else reference
     for name, pictures in sets.items():
         if name != "reconstructions of those":
@@ -119,7 +123,7 @@ def compare(checkpoint: Checkpoint, train: Pictures, heldout: Pictures, seed: in
 
 def distance_table(rows: dict[str, dict[str, float]]) -> str:
     """What compare found as a Markdown table."""
-    columns = ("frechet", "kernel", "nearest", "ssim", "perceptual")
+    columns = ("trained_on", "frechet", "kernel", "nearest", "ssim", "perceptual")
     lines = ["| pictures | " + " | ".join(columns) + " |", "|---" * (1 + len(columns)) + "|"]
     for name, found in rows.items():
         cells = [f"{found[column]:.4g}" if column in found else "" for column in columns]
@@ -131,7 +135,8 @@ DISTANCES_NOTE = (
     f"frechet and kernel: Frechet distance and 1,000 times the kernel distance between {COMPARED:,} pictures (or half of a "
     f"smaller set) and as many training pictures, in features of {features.NETWORK}; no FID, and not to be compared with "
     "one. Samples at temperature 1. nearest: root mean squared distance to the nearest training picture. ssim and "
-    "perceptual: reconstructions against their originals, 1 and 0 being the same."
+    "perceptual: reconstructions of held-out pictures against their originals, 1 and 0 being the same. trained_on: the share "
+    "of a row's pictures that the model was trained on."
 )
 
 

@@ -1,96 +1,75 @@
-"""The model card: where a model comes from, what it is worth, what it cannot do."""
+"""The model card: where a model comes from, what it is worth, what it cannot do. Its text is card.md, with gaps as $names."""
 
-from huggingface_hub import ModelCardData
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from string import Template
 
 from vae import device as devices
 from vae.atlas import Atlas
 from vae.checkpoints import Checkpoint
-from vae.data import Pictures
+from vae.data import TORCHVISION, Pictures
 from vae.directions import merged, why_not
-from vae.measure.evaluation import BERNOULLI_NOTE, DISTANCES_NOTE, distance_table, table
+from vae.measure.evaluation import BERNOULLI_NOTE, DISTANCES_NOTE, REAL, distance_table, table
 from vae.measure.features import TEACHER
+
+SPLITS = {"hash": "a tenth by a hash of the file names", "first tenth": "the first tenth by file name"}
+TEXT = Path(__file__).with_name("card.md")
 
 
 def card(
-    checkpoint: Checkpoint,
-    name: str,
-    numbers: dict[str, float],
-    rows: dict[str, dict[str, float]],
-    train: Pictures,
-    history: list[list[float]],
-    seconds: float,
-    figures: bool,
-) -> str:
-    recipe, words, config = checkpoint.recipe, checkpoint.recipe.get("card", {}), checkpoint.model.config
-    front = ModelCardData(
-        license=words.get("license", "apache-2.0"),
-        library_name="pytorch",
-        pipeline_tag="unconditional-image-generation",
-        tags=["vae", "variational-autoencoder", "latent-space", "image-generation"],
-    )
+    checkpoint: Checkpoint, name: str, numbers: dict[str, float], rows: dict[str, dict[str, float]], train: Pictures,
+    history: list[list[float]], seconds: float, figures: bool,
+) -> str:  # fmt: skip
+    """evaluate's numbers, compare's rows and Progress.history -> the card, Markdown, of the checkpoint to be called name."""
+    recipe, atlas, config = checkpoint.recipe, checkpoint.atlas, checkpoint.model.config
+    words, device = recipe.card, checkpoint.model.device
     weights = sum(parameter.numel() for parameter in checkpoint.model.parameters())
-    atlas, parts = checkpoint.atlas, len(checkpoint.atlas.mixture.weights)
-    sharpened = (
-        f" (the last {recipe['sharpen']['share']:.0%} of the run with a critic)" if recipe["sharpen"]["share"] else ""
-    )
-    is_taught = recipe["perceptual"] or (recipe["sharpen"]["share"] and recipe["sharpen"]["perceptual"])
-    taught = f" {TEACHER}, which knows photographs of everyday things, was its teacher." if is_taught else ""
-    lines = [
-        f"---\n{front.to_yaml()}\n---\n",
-        f"# {words.get('title') or name}\n",
-        f"{words.get('about', '')}\n",
-        f"A variational autoencoder: {config.size} x {config.size} pixels, {config.channels} "
-        f"channel{'s' if config.channels > 1 else ''}, squeezed into {config.latent} numbers. {weights:,} weights, "
-        f"saved as fp16.\n",
-        "## How it was made\n",
-        f"- Data: {recipe['data']}, {len(train):,} pictures to learn from. {words.get('credit', '')}",
-        f"- Seed {recipe['seed']}, {int(history[-1][0]) if history else 0:,} steps of {min(recipe['batch'], len(train))} pictures"
-        f"{sharpened}, "
-        f"{seconds / 60:.0f} minutes on {devices.describe(checkpoint.model.device)}.{taught}",
-        f"- The same again: `python -m vae train checkpoints/{name}/recipe.toml --out checkpoints/{name}`\n",
-        "## On held-out pictures\n",
-        table(numbers),
-        f"\nPrinted by `python -m vae evaluate {name}`.",
-        f"\n{BERNOULLI_NOTE}" if config.likelihood == "bernoulli" else "",
-        f"\nThe mixture prior has {parts} component{'s' if parts > 1 else ''}, chosen by held-out likelihood.\n",
-    ]
-    if rows:
-        lines += [distance_table(rows), f"\n{DISTANCES_NOTE}\n"]
-    if atlas.named:
-        lines += ["## Named directions\n", _named_table(atlas)]
-    columns = merged(train.attributes or {}, recipe.get("categories", {}))
-    left_out = [f"{column} ({reason})" for column in columns if (reason := why_not(columns[column]))]
-    if left_out:
-        lines.append(f"\nNo direction was made of {', '.join(left_out)}.")
-    if figures:
-        may_show = recipe.get("show_data", True)
-        lines += [
-            "\n## Figures\n",
-            "Loss terms while learning:\n\n![loss](figures/loss.png)\n",
-            "What each unit says:\n\n![KL per unit](figures/kl.png)\n",
-            "Held-out pictures, and what the model makes of them:\n\n![reconstructions](figures/reconstructions.png)\n"
-            if may_show
-            else "The pictures that it learnt from may not be shown here: all below are the model's own.\n",
-            "Pictures nobody drew, from both priors at temperature 1:\n\n![samples](figures/samples.png)\n",
-            "The first knobs, from low to high:\n\n![traversals](figures/traversals.png)\n",
-        ]
-    lines += [
-        "\n## What it cannot do\n",
-        words.get("failures") or "It knows nothing but the pictures it was trained on.",
-    ]
-    return "\n".join(lines) + "\n"
+    columns = merged(train.attributes or {}, recipe.categories)
+    reasons = {column: why_not(values) for column, values in columns.items()}
+    sharpen = recipe.sharpen
+    is_taught = recipe.perceptual or (sharpen.share and (sharpen.perceptual or sharpen.jury))
+    trained_on = rows[REAL]["trained_on"] if rows else 0.0
+    values = {
+        "name": name, "title": words.get("title") or name, "about": words.get("about"), "credit": words.get("credit"),
+        "license": json.dumps(words.get("license") or "other"),  # which is YAML too
+        "failures": words.get("failures") or "It knows nothing but the pictures it was trained on.",
+        "size": config.size, "channels": counted(config.channels, "channel"), "latent": config.latent, "weights": f"{weights:,}",
+        "data": recipe.data, "learnt": f"{len(train):,}", "heldout": f"{numbers['pictures']:,}",
+        "split": "the set's own test pictures" if recipe.data in TORCHVISION else SPLITS[recipe.split],
+        "seed": str(recipe.seed), "steps": f"{int(history[-1][0]) if history else 0:,}", "batch": min(recipe.batch, len(train)),
+        "minutes": f"{seconds / 60:.0f}", "machine": devices.describe(device),
+        "sharpened": sharpen.share and f"{sharpen.share:.0%}", "teacher": is_taught and TEACHER,
+        "numbers": table(numbers), "bernoulli_note": config.likelihood == "bernoulli" and BERNOULLI_NOTE,
+        "parts": counted(len(atlas.mixture.weights), "component"),
+        "distances": rows and distance_table(rows), "distances_note": rows and DISTANCES_NOTE,
+        "trained_on": trained_on and f"{trained_on:.0%}",
+        "named": len(atlas.named), "directions": named_table(atlas),
+        "left_out": ", ".join(f"{column} ({reason})" for column, reason in reasons.items() if reason),
+        "figures": figures and "figures", "shown": figures and recipe.show_data and "figures",
+        "hidden": figures and not recipe.show_data and "below",
+    }  # fmt: skip
+    return filled(TEXT.read_text(encoding="utf-8"), values)
 
 
-def _named_table(atlas: Atlas) -> str:
-    """Each named direction with its score and the column of numbers that it drags along most."""
-    lines = [
-        "One step goes from the mean of the pictures without to the mean of those with, all other attributes being equal, or is",
-        "one standard deviation. Told: how well latents left out of the fit tell it. Drags: which other column of numbers moves",
-        "most along with one step, in its own steps.\n",
-        "| direction | told | drags |",
-        "|---|---|---|",
-    ]
+def filled(text: str, values: Mapping[str, object]) -> str:
+    """The text with its gaps filled; without the paragraphs of which one is empty, and headings that have nothing left."""
+    blocks = text.split("\n\n")
+    blocks = [block for block in blocks if all(values[name] for name in Template(block).get_identifiers())]
+    pairs = zip(blocks, [*blocks[1:], "## "], strict=True)
+    blocks = [block for block, after in pairs if not (block.startswith("## ") and after.startswith("## "))]
+    return Template("\n\n".join(blocks)).substitute(values)
+
+
+def counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' if count > 1 else ''}"
+
+
+def named_table(atlas: Atlas) -> str:
+    """Each named direction with its score and the column of numbers that it drags along most; "" where there is none."""
+    lines = ["| direction | told | drags |", "|---|---|---|"]
     for row in atlas.named:
-        drags = "{} {:.2f}".format(*atlas.dragged(row.name)) if atlas.dragged(row.name) else ""
-        lines.append(f"| {row.name} | {row.measure} {row.score:.2f} | {drags} |")
-    return "\n".join(lines)
+        drags = atlas.dragged(row.name)
+        words = f"{drags[0]} {drags[1]:.2f}" if drags else ""
+        lines.append(f"| {row.name} | {row.measure} {row.score:.2f} | {words} |")
+    return "\n".join(lines) if atlas.named else ""

@@ -6,6 +6,7 @@ cast to fp32 when a session opens. So they are stored once, and fetched once for
 
 import copy
 import filecmp
+import importlib.util
 import json
 import shutil
 import warnings
@@ -14,10 +15,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vae import files
 from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
+from vae.files import written_folder
 from vae.model import VAE
+from vae.publish.folder import refuse_foreign
 
 WEIGHTS = "model.safetensors"
 GRAPHS = ("decoder.onnx", "encoder.onnx")
@@ -43,35 +45,32 @@ class _Encode(nn.Module):
         return posterior.mean, posterior.logvar
 
 
-def export(checkpoint: Checkpoint, folder: Path) -> list[Path]:
+def export(checkpoint: Checkpoint, folder: Path | None = None) -> list[Path]:
     """Writes decoder.onnx, from z (N, D) to picture (N, C, S, S) in [0, 1], and encoder.onnx, from x to mean and logvar (N, D).
 
-    Both read the model.safetensors beside them, which is copied into a folder that has none. BadInput where the packages of
-    the extra `export` are missing, the folder holds other weights or cannot be written.
+    Both read the model.safetensors beside them, which is copied into a folder that has none. Without a folder they go beside
+    the checkpoint's own weights, or, of one from the hub, into NAME-onnx here. All are written or none. BadInput where the
+    packages of the extra `export` are missing, or where the folder holds other weights or what is not ours.
     """
-    try:
-        import onnxscript  # noqa: F401 (what torch.onnx asks for)
-    except ImportError as error:
-        raise BadInput("Exporting needs the packages onnx and onnxscript: pip install onnx onnxscript.") from error
-    vae, config = copy.deepcopy(checkpoint.model).cpu(), checkpoint.model.config  # others may be drawing with it
+    if not (importlib.util.find_spec("onnx") and importlib.util.find_spec("onnxscript")):  # what torch.onnx asks for
+        raise BadInput("Exporting needs the packages onnx and onnxscript: pip install onnx onnxscript.")
+    if folder is None:
+        folder = Path(f"{checkpoint.name}-onnx") if checkpoint.hub_id else checkpoint.folder
     weights = checkpoint.folder / WEIGHTS
-    places = _places(weights)
-    graphs = {
-        "decoder.onnx": (_Decode(vae), torch.zeros(2, config.latent), ["z"], ["picture"]),
-        "encoder.onnx": (_Encode(vae), torch.zeros(2, config.channels, config.size, config.size), ["x"], ["mean", "logvar"]),
-    }  # fmt: skip
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / WEIGHTS).is_file():
-            shutil.copyfile(weights, folder / WEIGHTS)
-        if not filecmp.cmp(weights, folder / WEIGHTS, shallow=False):
-            raise BadInput(f"{folder} holds the weights of another model; name another folder.")
-        for name, (module, example, inputs, outputs) in graphs.items():
-            with files.written_whole(folder / name) as file:
-                file.write(_graph(module, example, inputs, outputs, places))
-    except OSError as error:
-        raise BadInput(f"{folder} cannot be written: {error.strerror or error}.") from error
-    return [folder / name for name in graphs]
+    refuse_foreign(folder, whole=lambda found: (found / WEIGHTS).is_file(), what="a checkpoint or an export")
+    if (folder / WEIGHTS).is_file() and not filecmp.cmp(weights, folder / WEIGHTS, shallow=False):
+        raise BadInput(f"{folder} holds the weights of another model; name another folder.")
+    vae, config = copy.deepcopy(checkpoint.model).cpu(), checkpoint.model.config  # others may be drawing with it
+    x, places = torch.zeros(2, config.channels, config.size, config.size), _places(weights)
+    with written_folder(folder) as beside:
+        if folder.is_dir():
+            shutil.copytree(folder, beside, dirs_exist_ok=True)
+        if not (beside / WEIGHTS).is_file():
+            shutil.copyfile(weights, beside / WEIGHTS)
+        decoder = _graph(_Decode(vae), torch.zeros(2, config.latent), ["z"], ["picture"], places)
+        (beside / "decoder.onnx").write_bytes(decoder)
+        (beside / "encoder.onnx").write_bytes(_graph(_Encode(vae), x, ["x"], ["mean", "logvar"], places))
+    return [folder / name for name in GRAPHS]
 
 
 def decoder_end(weights: Path) -> int:
@@ -95,7 +94,7 @@ def _graph(module: nn.Module, example: Tensor, inputs: list[str], outputs: list[
             module.eval(), (example,), dynamo=True, opset_version=OPSET, input_names=inputs, output_names=outputs,
             dynamic_shapes=({0: torch.export.Dim("N")},), verbose=False,
         )  # fmt: skip
-    assert program is not None
+    assert program is not None  # as it is with dynamo
     model = program.model_proto
     del model.metadata_props[:]
     casts = []

@@ -9,9 +9,8 @@ from vae.checkpoints import Checkpoint
 from vae.data import Pictures
 
 
-def draw_figures(
-    folder: Path, checkpoint: Checkpoint, heldout: Pictures | None, history: list[list[float]], seed: int
-) -> None:
+def draw_figures(folder: Path, checkpoint: Checkpoint, heldout: Pictures | None, history: list[list[float]]) -> None:
+    """Draws loss.png, kl.png, samples.png, traversals.png and, of held-out pictures if any, reconstructions.png into folder."""
     import matplotlib.figure  # half a second to import, and needed only here
 
     folder.mkdir()
@@ -51,12 +50,10 @@ def draw_figures(
         shown = heldout.images[10:20] if len(heldout) >= 20 else heldout.images[:10]
         again = checkpoint.decode(checkpoint.encode(shown))
         picture_figure(np.concatenate([shown, again]), len(shown), "reconstructions", ["shown", "made again"])
-    drawn = [checkpoint.decode(atlas.prior(prior, 20, seed, 1.0)) for prior in ("mixture", "normal")]
+    drawn = [checkpoint.decode(atlas.prior(prior, 20, checkpoint.recipe.seed)) for prior in ("mixture", "normal")]
     picture_figure(np.concatenate(drawn), 10, "samples", ["mixture", "", "normal", ""])
-    start = checkpoint.encode(checkpoint.atlas.examples[:1])[0]
-    knobs = atlas.knobs[:8]
-    films = []
+    start, knobs, films = checkpoint.encode(atlas.examples[:1])[0], atlas.knobs[:8], []
     for knob in knobs:
-        steps = torch.linspace(knob.low, knob.high, 9) - (start @ knob.probe - knob.offset)  # (9,)
-        films.append(checkpoint.decode(start + steps[:, None] * knob.vector))
+        moves = torch.linspace(knob.low, knob.high, 9) - (start @ knob.probe - knob.offset)
+        films.append(checkpoint.decode(start + moves[:, None] * knob.vector))
     picture_figure(np.concatenate(films), 9, "traversals", [knob.label for knob in knobs])

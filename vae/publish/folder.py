@@ -1,72 +1,115 @@
 """The checkpoint folder that a training ends in: weights, atlas, recipe, card and figures, whole and at once."""
 
-import tomllib
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Callable, Collection
+from fnmatch import fnmatchcase
 from pathlib import Path
 
+import torch
+from torch import nn
+
 from vae import checkpoints
+from vae.checkpoints import FILES, MORE
 from vae.data import Pictures
 from vae.directions import merged
 from vae.errors import BadInput
-from vae.files import written_folder
+from vae.files import claimed, read_text, written_folder
 from vae.measure.evaluation import SIGMA_PICTURES, compare, estimate_sigma, evaluate
 from vae.measure.fit import fit_atlas
-from vae.model import VAE
+from vae.model import VAE, VAEConfig
 from vae.publish.card import card
 from vae.publish.figures import draw_figures
+from vae.recipe import TrainConfig
 from vae.sharpen import critic as critics
-from vae.sharpen.critic import Critic
+
+KEPT_PICTURES = 5000  # that the atlas of a visitor's model is fitted on
+
+
+def check(folder: Path, recipe: TrainConfig, train: Pictures, heldout: Pictures, figures: bool = True) -> None:
+    """BadInput for whatever publish would stumble over: asked before a training's first step, not after its last.
+
+    The start is held out, the categories have their columns, the figures their package, the folder is free or holds a whole
+    checkpoint and nothing else, and the disk has room.
+    """
+    if recipe.start and recipe.start not in heldout.names:
+        raise BadInput(f"The recipe's start is {recipe.start!r}; it must be the name of one of the held-out pictures.")
+    merged(train.attributes or {}, recipe.categories)
+    if figures and not importlib.util.find_spec("matplotlib"):
+        raise BadInput("The card's figures need the package matplotlib: pip install matplotlib.")
+    with torch.device("meta"):
+        weights = sum(parameter.numel() for parameter in VAE(recipe.model).parameters())
+    with claimed(folder) as aside:
+        refuse_foreign(folder)
+        free, wanted = shutil.disk_usage(aside).free, 20 * weights + 50 * 2**20  # a run's state is 16 bytes a weight
+    if free < wanted:
+        raise BadInput(f"{folder} has {free / 2**20:,.0f} MB of room; a run wants {wanted / 2**20:,.0f} MB there.")
 
 
 def publish(
-    folder: str | Path,
-    model: VAE,
-    train: Pictures,
-    heldout: Pictures,
-    recipe: str,
-    history: list[list[float]],
-    *,
-    seed: int = 0,
-    seconds: float = 0.0,
-    critic: Critic | None = None,
-    figures: bool = True,
-) -> dict[str, float]:
+    folder: str | Path, model: VAE, train: Pictures, heldout: Pictures, recipe: TrainConfig, history: list[list[float]],
+    *, seconds: float = 0.0, critic: nn.Module | None = None, figures: bool = True,
+) -> dict[str, float]:  # fmt: skip
     """Writes the checkpoint folder, whole and at once; returns evaluate's figures on the held-out pictures.
 
-    All that is measured is measured on the weights as they were saved, in half precision. recipe is a TOML text with
-    framing and card; history is Progress.history; a critic is saved beside the weights. Without figures the card has none and
-    the atlas is fitted on fewer pictures: a visitor waits for it.
+    All that is measured is measured on the weights as they were saved, in half precision. history is Progress.history; a critic
+    is saved beside the weights. Without figures the card has none and the atlas is fitted on fewer pictures: a visitor waits
+    for it. BadInput as check says.
     """
+    folder = Path(folder)
+    check(folder, recipe, train, heldout, figures)
     if model.config.likelihood == "gaussian":
         some = train.images[:: max(1, len(train) // SIGMA_PICTURES)]
-        model.sigma.fill_(estimate_sigma(model, some, seed))
-    folder = Path(folder)
-    checkpoints.refuse_foreign(folder)
+        model.sigma.fill_(estimate_sigma(model, some, recipe.seed))
     with written_folder(folder) as beside:
         model.save_pretrained(beside)
-        (beside / "recipe.toml").write_text(recipe, encoding="utf-8")
+        (beside / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
         if critic is not None:
             critics.save(critic, beside / "critic.safetensors")
         shipped = VAE.from_pretrained(beside).to(model.device)
-        known = train if figures else train.take(slice(0, 5000))
-        settings = tomllib.loads(recipe)
-        may_show, start = settings.get("show_data", True), settings.get("start")
-        if start and start not in heldout.names:
-            raise BadInput(f"The recipe's start is {start!r}; it must be the name of one of the held-out pictures.")
+        known = train if figures else train.take(slice(0, KEPT_PICTURES))
         fit_atlas(
-            shipped,
-            known.images,
-            merged(known.attributes or {}, settings.get("categories", {})),
-            heldout=heldout.images,
-            labels=(heldout.attributes or {}).get("label"),
-            first=heldout.names.index(start) if start else None,
-            may_show=may_show,
-            seed=seed,
-        ).save(beside)
-        result = evaluate(shipped, heldout.images, seed)
+            shipped, known.images, merged(known.attributes or {}, recipe.categories), heldout=heldout.images,
+            labels=(heldout.attributes or {}).get("label"), may_show=recipe.show_data, seed=recipe.seed,
+            first=heldout.names.index(recipe.start) if recipe.start else None,
+        ).save(beside)  # fmt: skip
+        result = evaluate(shipped, heldout.images, recipe.seed)
         checkpoint = checkpoints.load(beside, device=str(model.device))
-        rows = compare(checkpoint, train, heldout, seed) if figures else {}
+        rows = compare(checkpoint, train, heldout, recipe.seed) if figures else {}
         if figures:
-            draw_figures(beside / "figures", checkpoint, heldout if may_show else None, history, seed)
-        text = card(checkpoint, folder.name, result, rows, train, history, seconds, figures)
+            draw_figures(beside / "figures", checkpoint, heldout if recipe.show_data else None, history)
+        text = card(checkpoint, folder.absolute().name, result, rows, train, history, seconds, figures)
         (beside / "README.md").write_text(text, encoding="utf-8")
+        refuse_foreign(folder)  # once more: hours may have passed
     return result
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether the folder holds all of checkpoints.FILES, with a recipe and a config.json of ours."""
+    try:
+        VAEConfig.from_dict(json.loads(read_text(folder / "config.json")))
+        return bool(checkpoints.read_recipe(folder)) and all((folder / file).is_file() for file in FILES)
+    except (ValueError, TypeError, RecursionError):
+        return False
+
+
+def refuse_foreign(
+    folder: Path, ours: Collection[str] = (*FILES, *MORE), whole: Callable[[Path], bool] = is_whole, what: str = "a checkpoint"
+) -> None:  # fmt: skip
+    """BadInput unless the folder is absent, empty, or `whole` with nothing in it but paths that fit the patterns of `ours`.
+
+    For whatever is in it goes when `what` takes its place. Names of folders end in "/".
+    """
+    if os.path.islink(folder) or os.path.isfile(folder):
+        raise BadInput(f"{folder} is no folder; name another place.")
+    if not os.path.isdir(folder):  # Path.is_dir fails for a name that is too long
+        return
+    for found in folder.rglob("*"):
+        name = found.relative_to(folder).as_posix() + "/" * found.is_dir()
+        fits = (name.count("/") == pattern.count("/") and fnmatchcase(name, pattern) for pattern in ours)
+        if found.is_symlink() or not any(fits):
+            raise BadInput(f"{folder} holds something else than {what}: {name}; name another folder.")
+    if any(folder.iterdir()) and not whole(folder):
+        raise BadInput(f"{folder} holds something else than {what}; name another folder.")
