@@ -100,12 +100,11 @@ def _pictures(recipe: TrainConfig, source: str | None) -> tuple[data.Pictures, d
     """What it learns from, and what is held out; BadInput for fewer than PICTURES_AT_LEAST."""
     form: Any = {"size": recipe.model.size, "channels": recipe.model.channels, "framing": recipe.framing}
     if source is None:
-        return data.load(recipe.data, **form), data.load(recipe.data, **form, part="heldout")
+        return data.load(recipe.data, **form)
     whole = from_files(source, **form, most=PICTURES_AT_MOST)
     if len(whole) < PICTURES_AT_LEAST:
         raise BadInput(say("train.too_few", count=len(whole), least=PICTURES_AT_LEAST))
-    count = max(len(whole) // 10, min(PREVIEWS, len(whole) // 4))
-    return whole.take(slice(count, None)), whole.take(slice(0, count))
+    return data.divided(whole)
 
 
 def _note(progress: Progress, unit_kl: list[float], count: int, revision: int) -> dict:

@@ -34,7 +34,7 @@ def columns_of(attributes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def measure(checkpoint: Checkpoint, args: argparse.Namespace) -> str:
     config, recipe, atlas = checkpoint.model.config, checkpoint.recipe, checkpoint.atlas
     form = {"size": config.size, "channels": config.channels, "framing": recipe["framing"]}
-    learnt, held = (data.load(recipe["data"], args.data, part=part, **form) for part in ("train", "heldout"))
+    learnt, held = data.load(recipe["data"], args.data, split=recipe.get("split", "first tenth"), **form)
     columns, truth = (
         columns_of(merged(part.attributes or {}, recipe.get("categories", {}))) for part in (learnt, held)
     )

@@ -159,7 +159,7 @@ def _train(options: argparse.Namespace) -> None:
     if run_file.exists() and not options.resume:
         raise BadInput(f"{run_file} holds a run that was stopped; add --resume to go on with it, or delete it.")
     form: dict[str, Any] = {"size": config.model.size, "channels": config.model.channels, "framing": config.framing}
-    learn, held = (data.load(config.data, options.data, part=part, **form) for part in ("train", "heldout"))
+    learn, held = data.load(config.data, options.data, **form)
 
     stopped = []
     handlers = {
@@ -230,7 +230,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     checkpoint = checkpoints.load(options.checkpoint, options.device)
     config, recipe = checkpoint.model.config, checkpoint.recipe
     form: dict[str, Any] = {"size": config.size, "channels": config.channels, "framing": recipe["framing"]}
-    learnt, held = (data.load(recipe["data"], options.data, part=part, **form) for part in ("train", "heldout"))
+    # Models from before recipes said their split were trained on all but the first tenth.
+    learnt, held = data.load(recipe["data"], options.data, split=recipe.get("split", "first tenth"), **form)
     numbers = evaluation.evaluate(checkpoint.model, held.images, options.seed)
     rows = evaluation.compare(checkpoint, learnt, held, options.seed)
     if options.json:
