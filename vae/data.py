@@ -2,6 +2,7 @@
 
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -36,18 +37,18 @@ class Report:
     def lines(self) -> list[str]:
         """The report in sentences, one a line."""
         sides = "; shorter sides from {0:,} to {2:,} pixels, the median {1:,}".format(*self.sides) if self.sides else ""
-        said = [f"{self.read:,} pictures read{sides}."]
-        said += [f"Left out: {name[-80:]}: {reason}" for name, reason in self.skipped[:TOLD]]
-        said += [f"Left out: {len(self.skipped) - TOLD:,} more."] * (len(self.skipped) > TOLD)
-        if self.without_row or self.without_picture:
-            rows = f"{self.without_row:,} pictures have no row, {self.without_picture:,} rows have no picture."
-            said.append(f"attributes.csv: {rows}")
-        if self.labels:
-            shown = ", ".join(f"{label or '(none)'} {count:,}" for label, count in list(self.labels.items())[:TOLD])
-            said.append(f"Labels: {shown}{f' and {len(self.labels) - TOLD:,} more' * (len(self.labels) > TOLD)}.")
-        if self.near_duplicates:
-            said.append(f"{self.near_duplicates:,} are nearly the same as another picture.")
-        return [*said, f"{self.held_out:,} are held out to measure on, {self.read - self.held_out:,} are learnt from."]
+        labels = [f"{label or '(none)'} {count:,}" for label, count in self.labels.items()]
+        rows = f"{self.without_row:,} pictures have no row, {self.without_picture:,} rows have no picture"
+        said = {
+            f"{self.read:,} pictures read{sides}.": True,
+            **{f"Left out: {name[-80:]}: {reason}": True for name, reason in self.skipped[:TOLD]},
+            f"Left out: {len(self.skipped) - TOLD:,} more.": len(self.skipped) > TOLD,
+            f"attributes.csv: {rows}.": self.without_row + self.without_picture > 0,
+            f"Labels: {', '.join(labels[:TOLD])}{', ...' * (len(labels) > TOLD)}.": labels,
+            f"{self.near_duplicates:,} are nearly the same as another picture.": self.near_duplicates > 0,
+            f"{self.held_out:,} are held out to measure on, {self.read - self.held_out:,} are learnt from.": True,
+        }
+        return [line for line, is_told in said.items() if is_told]
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,6 @@ class Pictures:
 
     def __len__(self) -> int:
         return len(self.names)
-
-    @property
-    def labels(self) -> np.ndarray | None:
-        return (self.attributes or {}).get("label")
 
     def take(self, rows: slice | np.ndarray) -> "Pictures":
         """The pictures of a slice, or of row numbers or a mask (N,)."""
@@ -88,9 +85,7 @@ def load(
 
     root = Path(root or os.environ.get("VAE_DATA") or Path.home() / ".cache" / "latent-playground")
     if name in TORCHVISION:
-        learnt, held = _torchvision(name, root, train=True), _torchvision(name, root, train=False)
-        report = Report(len(learnt) + len(held), held_out=len(held))
-        parts = replace(learnt, report=report), replace(held, report=report)
+        parts = _torchvision(name, root)
     elif name == "digits-small":
         parts = _parts(_embedded(), split)  # ones look alike, and yet none is a copy
     else:
@@ -115,13 +110,12 @@ def _parts(whole: Pictures, split: str, groups: np.ndarray | None = None) -> tup
         raise BadInput(f"The split {str(split)[:40]!r} is unknown; it is one of {', '.join(SPLITS)}.")
     if len(whole) < 2:
         raise BadInput("One picture is not enough: one part is held out to measure on; give at least two.")
-    is_held = np.arange(len(whole)) < max(1, len(whole) // 10)
-    if split == "hash":
-        is_held = held_out(whole.names, whole.labels, groups)
-    kinds, counts = np.unique([] if whole.labels is None else whole.labels.astype(str), return_counts=True)
+    labels = (whole.attributes or {}).get("label")
+    is_first = np.arange(len(whole)) < max(1, len(whole) // 10)
+    is_held = held_out(whole.names, labels, groups) if split == "hash" else is_first
     report = replace(
-        whole.report, read=len(whole), labels=dict(zip(kinds.tolist(), counts.tolist(), strict=True)),
-        near_duplicates=0 if groups is None else len(groups) - len(np.unique(groups)), held_out=int(is_held.sum()),
+        whole.report, read=len(whole), labels=dict(sorted(Counter([] if labels is None else map(str, labels)).items())),
+        near_duplicates=0 if groups is None else len(groups) - len(set(groups.tolist())), held_out=int(is_held.sum()),
     )  # fmt: skip
     whole = replace(whole, report=report)
     return whole.take(~is_held), whole.take(is_held)
@@ -135,62 +129,66 @@ def held_out(names: Sequence[str], labels: np.ndarray | None = None, groups: np.
     but one of more than a tenth of all is a kind, not copies, and is divided as a label is. Of two names or more at least
     one is held out.
     """
-    count = len(names)
-    tidy = (unicodedata.normalize("NFC", name.replace("\\", "/")) for name in names)
-    order = np.argsort([sha256(name.encode("utf-8", "surrogateescape")).hexdigest() for name in tidy], kind="stable")
-    numbers, group, sizes = np.unique(
-        np.arange(count) if groups is None else groups, return_inverse=True, return_counts=True
-    )
-    is_kind = (sizes >= LEAST_DIVIDED) & (sizes > count / 10)
-    stratum = np.unique(np.where(is_kind[group], group, -1) if labels is None else labels, return_inverse=True)[1]
-    group = np.where(is_kind[group], len(numbers) + np.arange(count), group)
-    first, place = np.unique(group[order], return_index=True)  # where each group's smallest hash comes in the order
-    lead = place[np.searchsorted(first, group)]  # (N,)
-    stratum = stratum[order[lead]]  # copies under two labels stay together
-    stratum = np.where(np.bincount(stratum)[stratum] < LEAST_DIVIDED, -1, stratum)
-    sorted_ = order[np.lexsort((lead[order], stratum[order]))]
+    count, numbers = len(names), range(len(names)) if groups is None else groups.tolist()
+    order = sorted(range(count), key=lambda row: _hash(names[row]))
+    kinds = {group for group, size in Counter(numbers).items() if size >= LEAST_DIVIDED and size > count / 10}
+    copies: dict[tuple[int, int], list[int]] = {}  # in the order of each one's smallest hash
+    for row in order:
+        copies.setdefault((numbers[row], row if numbers[row] in kinds else -1), []).append(row)
+    strata = [group if group in kinds else None for group in numbers] if labels is None else labels.tolist()
+    sizes = Counter(strata[rows[0]] for rows in copies.values() for _ in rows)  # copies go with their first
+    parts: dict[object, list[list[int]]] = {}
+    for rows in copies.values():
+        stratum = strata[rows[0]]
+        parts.setdefault((stratum,) if sizes[stratum] >= LEAST_DIVIDED else "few", []).append(rows)
     is_held = np.zeros(count, bool)
-    for rows in np.split(sorted_, np.flatnonzero(np.diff(stratum[sorted_])) + 1):
-        is_held[_tenth(np.split(rows, np.flatnonzero(np.diff(lead[rows])) + 1), len(rows))] = True
-    if count > 1 and not is_held.any():
-        is_held[order[0]] = True
+    for part in parts.values():
+        is_held[_tenth(part)] = True
+    is_held[order[:1]] |= count > 1 and not is_held.any()
     return is_held
 
 
-def _tenth(groups: list[np.ndarray], count: int) -> np.ndarray:
-    """Row numbers of `count` pictures in groups -> those of a tenth: the first groups that fit, none of them broken up."""
+def _hash(name: str) -> str:
+    tidy = unicodedata.normalize("NFC", name.replace("\\", "/"))
+    return sha256(tidy.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _tenth(groups: list[list[int]]) -> list[int]:
+    """Rows in groups -> those of about a tenth: the first groups that fit, none broken up unless it is nearly all there is."""
+    count = sum(map(len, groups))
     wanted = max(round(count / 10), int(count >= LEAST_DIVIDED))
     taken: list[int] = []
     for rows in groups:
-        if len(taken) + len(rows) <= wanted:
-            taken.extend(rows)
+        taken += rows if len(taken) + len(rows) <= wanted else []
+    smallest = min(groups, key=len)
     if wanted and not taken:  # every group is larger than that
-        smallest = min(groups, key=len)
-        taken.extend(smallest if len(smallest) < count / 2 else np.concatenate(groups)[:wanted])
-    return np.array(taken, dtype=int)
+        taken = smallest if len(smallest) < count / 2 else sum(groups, [])[:wanted]
+    return taken
 
 
-def _torchvision(name: str, root: Path, train: bool) -> Pictures:
+def _torchvision(name: str, root: Path) -> tuple[Pictures, Pictures]:
     from torchvision import datasets  # takes a second to import, and no other set needs it
 
-    kind = getattr(datasets, TORCHVISION[name])
+    parts = []
     try:
         folder = root / "torchvision" if (root / "torchvision").is_dir() else root
-        found = kind(folder, train=train, download=True)  # downloads only what is not there
-        array = found.data.numpy()[..., None]
-        labels = np.array([found.classes[target].split(" - ")[0] for target in found.targets.tolist()])
+        for is_train in (True, False):
+            found = getattr(datasets, TORCHVISION[name])(folder, train=is_train, download=True)  # of what is not there
+            labels = np.array([found.classes[target].split(" - ")[0] for target in found.targets.tolist()])
+            names = [f"{i:05d}" for i in range(len(labels))]
+            parts.append(Pictures(found.data.numpy()[..., None], names, {"label": labels}))
     except Exception as error:  # a login page in place of the files fails in a dozen ways; all of them mean the same
+        where = str(root)[-200:]
         raise BadInput(
-            f"The set {name} is not under {str(root)[-200:]}, or damaged there, and could not be downloaded."
+            f"The set {name} is not under {where}, or damaged there, and could not be downloaded."
         ) from error
-    return Pictures(array, [f"{i:05d}" for i in range(len(array))], {"label": labels})
+    report = Report(sum(map(len, parts)), held_out=len(parts[1]))
+    return replace(parts[0], report=report), replace(parts[1], report=report)
 
 
 def _embedded() -> Pictures:
     if not EMBEDDED.is_file():  # `pip install` takes the package alone
-        raise BadInput(
-            "digits-small comes with a checkout of the project, not with the installed package; take digits."
-        )
+        raise BadInput("digits-small comes with a checkout of the project, not with the package; take digits.")
     with np.load(EMBEDDED, allow_pickle=False) as file:
         array, labels = file["images"][..., None], file["labels"].astype(str)
     return Pictures(array, [f"{i:05d}" for i in range(len(array))], {"label": labels})

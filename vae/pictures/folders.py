@@ -10,7 +10,6 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -35,15 +34,10 @@ MAX_RATIO = 200  # of these bytes to the zip's own, which flat drawings exceed a
 FLOOR = 2 * 2**30  # from here on
 SKIPPED, SKIPPED_SHARE = 5, 0.05  # pictures that may be unreadable: so many or such a share, but never more than half
 DAMAGED = (
-    zipfile.BadZipFile,
-    OSError,
-    EOFError,
-    NotImplementedError,
-    ValueError,
-    IndexError,
-    lzma.LZMAError,
-    zlib.error,
-)
+    zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError, IndexError, lzma.LZMAError, zlib.error,
+)  # fmt: skip
+# What a source holds: how to read each picture, by its path with "/" in Unicode's NFC; how to read its table, and its folder.
+Found = tuple[Mapping[str, Callable[[], Path | bytes]], Callable[[], bytes] | None, str]
 
 
 def locate(name: str, root: Path) -> Path:
@@ -76,15 +70,6 @@ def locate(name: str, root: Path) -> Path:
     raise BadInput(f"There is no set {name[:60]!r} in {_end(root)}; there are {', '.join(there[:12])}{more}.")
 
 
-@dataclass(frozen=True)
-class _Found:
-    """What a source holds: how to read each picture, by its path with "/" in Unicode's NFC; its table and that one's folder."""
-
-    pictures: Mapping[str, Callable[[], Path | bytes]]
-    table: Callable[[], bytes] | None = None
-    beside: str = ""
-
-
 def from_files(
     source: str | Path, *, size: int, channels: int, framing: str = "square", most: int = MAX_PICTURES
 ) -> Pictures:
@@ -100,15 +85,15 @@ def from_files(
         if not source.exists():
             raise BadInput(f"There is nothing at {_end(source)}; give a picture, a folder of pictures or a zip.")
         is_archive = source.is_file() and source.suffix.lower() not in SUFFIXES
-        found = _in_zip(source) if is_archive else _in_folder(source)
-        table = found.table() if found.table else None
+        files, read_csv, beside = _in_zip(source) if is_archive else _in_folder(source)
+        table = read_csv() if read_csv else None
     except OSError as error:
         raise BadInput(f"{_end(source)} cannot be read: {error.strerror}.") from error
-    count = len(found.pictures)
+    count = len(files)
     if count > most:
         raise BadInput(f"{source.name} holds {count:,} pictures; {most:,} is the limit.")
     names, pictures, sides, skipped = [], [], [], []
-    for name, read in sorted(found.pictures.items()):
+    for name, read in sorted(files.items()):
         try:
             picture = images.load(read())
             pictures.append(fit(picture, framing, size, channels))
@@ -127,7 +112,7 @@ def from_files(
     columns: dict[str, np.ndarray] = {}
     without_row = without_picture = 0
     if table is not None:
-        columns, without_row, without_picture = read_table(table, [name.removeprefix(found.beside) for name in names])
+        columns, without_row, without_picture = read_table(table, [name.removeprefix(beside) for name in names])
     labels = _subfolders(names)
     if labels is not None and "label" not in columns:
         columns["label"] = labels
@@ -146,14 +131,15 @@ def _subfolders(names: list[str]) -> np.ndarray | None:
     return np.array(words) if len({*words} - {""}) > 1 else None
 
 
-def _in_folder(source: Path) -> _Found:
+def _in_folder(source: Path) -> Found:
     if source.is_file():
-        return _Found({source.name: lambda: source})
+        return {source.name: partial(Path, source)}, None, ""
     files = {_tidy(path.relative_to(source).as_posix()): path for path in _pictures_in(source)}
     tables = [path for path in sorted(source.iterdir()) if path.name.lower() == TABLE and path.is_file()]
     if tables and tables[0].stat().st_size > MAX_FILE_BYTES:
         raise BadInput(f"{TABLE} has {tables[0].stat().st_size:,} bytes; {MAX_FILE_BYTES:,} is the limit.")
-    return _Found({name: partial(Path, path) for name, path in files.items()}, tables[0].read_bytes if tables else None)
+    pictures = {name: partial(Path, path) for name, path in files.items()}
+    return pictures, tables[0].read_bytes if tables else None, ""
 
 
 def _pictures_in(folder: Path) -> Iterator[Path]:
@@ -165,7 +151,7 @@ def _pictures_in(folder: Path) -> Iterator[Path]:
         yield from (path for name in files if _is_picture(name) and (path := Path(place, name)).is_file())
 
 
-def _in_zip(source: Path) -> _Found:
+def _in_zip(source: Path) -> Found:
     try:
         archive = zipfile.ZipFile(source)
         files = [(PureWindowsPath(_unpacked_name(entry)), entry) for entry in archive.infolist() if not entry.is_dir()]
@@ -197,9 +183,7 @@ def _in_zip(source: Path) -> _Found:
             raise BadInput(f"{which}This part of the zip is damaged.") from error
 
     readers = {_tidy(name): partial(read, name) for name in pictures}
-    if not tables:
-        return _Found(readers)
-    return _Found(readers, partial(read, tables[0]), _tidy(tables[0][: -len(TABLE)]))
+    return (readers, partial(read, tables[0]), _tidy(tables[0][: -len(TABLE)])) if tables else (readers, None, "")
 
 
 def _unpacked_name(entry: zipfile.ZipInfo) -> str:
