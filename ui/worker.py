@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import threading
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ from vae.training import Progress, train
 
 PICTURES_AT_LEAST, PICTURES_AT_MOST = 20, 20_000
 PREVIEWS = 10
+SKIPPED_SHOWN = 5  # names of pictures that could not be read
 POINTS = 240  # of the curve, at most
 
 # Networks and batches small enough to show something after a minute on one core. Digits after 24 s on half a core, in
@@ -76,6 +77,8 @@ def learn(run: Path, wish: dict) -> None:
         seen, held = _pictures(recipe, wish.get("source"))
     finally:
         shutil.rmtree(run / "pictures", ignore_errors=True)  # a visitor's own: read, and not kept
+    names = [PurePosixPath(name).name[-40:] for name, _ in seen.report.skipped]
+    left_out = say("train.left_out", names=", ".join(names[:SKIPPED_SHOWN])) if names else ""
     shown = held.images[:PREVIEWS]
     pictures = {"shown": [images.data_url(picture) for picture in shown]}
     revision, steps, unit_kl = 0, 0, []
@@ -87,7 +90,7 @@ def learn(run: Path, wish: dict) -> None:
             revision += 1
         if progress.step > steps:  # the last report may come without a new step, and then has no figures
             steps, unit_kl = progress.step, progress.unit_kl.tolist()
-        _write(run / "progress.json", _note(progress, unit_kl, len(seen), revision))
+        _write(run / "progress.json", _note(progress, unit_kl, len(seen), revision, left_out))
     if not steps:
         raise BadInput(say("train.nothing_learnt"))
     publish(
@@ -107,8 +110,11 @@ def _pictures(recipe: TrainConfig, source: str | None) -> tuple[data.Pictures, d
     return data.divided(whole)
 
 
-def _note(progress: Progress, unit_kl: list[float], count: int, revision: int) -> dict:
-    """What the page shows of a Progress. revision counts the previews, so that unchanged pictures are not sent again."""
+def _note(progress: Progress, unit_kl: list[float], count: int, revision: int, left_out: str) -> dict:
+    """What the page shows of a Progress. revision counts the previews, so that unchanged pictures are not sent again.
+
+    left_out stands where there is nothing more urgent to say while it learns.
+    """
     every = -(-len(progress.history) // POINTS) or 1
     return {
         "step": progress.step,
@@ -120,7 +126,7 @@ def _note(progress: Progress, unit_kl: list[float], count: int, revision: int) -
         "history": progress.history[::-every][::-1],  # thinned from the end, so that the newest stays
         "unit_kl": [round(value, 3) for value in unit_kl],
         "awake": sum(value > ACTIVE_NATS for value in unit_kl),
-        "note": progress.note,
+        "note": progress.note or ("" if progress.done else left_out),
         "revision": revision,
         "done": progress.done,
     }

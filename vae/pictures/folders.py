@@ -57,7 +57,7 @@ def locate(name: str, root: Path) -> Path:
         folders = [path.name for path in entries if path.is_dir() and _is_read(path.name) and any(_pictures_in(path))]
         is_set = any(_is_picture(path.name) and path.is_file() for path in entries)
     except OSError as error:
-        raise BadInput(f"The data folder {_end(root)} cannot be read: {error.strerror}.") from error
+        raise BadInput(f"The set {name[:60]!r} in {_end(root)} cannot be read: {error.strerror}.") from error
     own = root.resolve().name
     if (is_set and not zips and not folders) or (own == name and (is_set or folders)):
         return root
