@@ -379,7 +379,7 @@ def test_too_many_unreadable_pictures_are_refused(tmp_path, good, bad, is_read):
     if is_read:
         assert len(from_files(source, **FORM).report.skipped) == bad
     else:
-        with pytest.raises(BadInput, match=r"bad0\.png: This file is no picture.* So cannot "):
+        with pytest.raises(BadInput, match=r"bad0\.png: This file is no picture.* pictures cannot be read"):
             from_files(source, **FORM)
 
 

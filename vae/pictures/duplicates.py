@@ -3,37 +3,37 @@
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 ALIKE = 0.03  # root mean square between thumbnails in [0, 1]: copies, crops by a pixel, the next frame of a film
 SIDE = 8  # pixels of a thumbnail
-AXES = 8  # principal components that the candidates are found by
-AT_ONCE = 100_000  # pairs compared at once, so that thousands of pictures alike need no more memory than others
+AT_ONCE = 128  # rows compared at once, so that thousands of pictures alike need little memory
 
 
 def near_duplicates(images: np.ndarray) -> np.ndarray:
     """(N, H, W, C) uint8 -> (N,) group numbers from 0: pictures with thumbnails closer than ALIKE share one, and so on in chains.
 
-    A projection only shrinks distances, so a search on few axes finds all pairs; each is then compared in full.
+    A projection only shrinks distances, so each is compared with those alone that are near on the first principal axis.
     """
-    thumbnails, back = np.unique(_thumbnails(images), axis=0, return_inverse=True)  # the same picture is compared once
-    centred = thumbnails - thumbnails.mean(axis=0)
-    points = centred @ np.linalg.eigh(centred.T @ centred)[1][:, -AXES:]  # (M, AXES)
-    reach = 1.001 * ALIKE * thumbnails.shape[1] ** 0.5  # a little more, for what rounding takes off
-    tree = cKDTree(points)
-    counts = tree.query_ball_point(points, reach, return_length=True)
-    groups = np.arange(len(points))
-    for rows in np.split(groups, np.flatnonzero(np.diff(np.cumsum(counts) // AT_ONCE)) + 1):
-        found = cKDTree(points[rows]).sparse_distance_matrix(tree, reach, output_type="coo_matrix")
-        a, b = rows[found.row], found.col
-        is_new = (a < b) & (groups[a] != groups[b])
-        a, b = a[is_new], b[is_new]
-        is_close = np.square(thumbnails[a] - thumbnails[b]).mean(axis=1) < ALIKE**2
-        a, b = groups[a[is_close]], groups[b[is_close]]
-        if len(a):
-            edges = coo_matrix((np.ones(len(a)), (a, b)), shape=(len(points), len(points)))
+    thumbnails = _thumbnails(images)
+    thumbnails -= thumbnails.mean(axis=0)
+    places = thumbnails @ np.linalg.eigh(thumbnails.T @ thumbnails)[1][:, -1]
+    order = np.argsort(places)
+    thumbnails, places = thumbnails[order], places[order]
+    reach = ALIKE * thumbnails.shape[1] ** 0.5
+    ends = np.searchsorted(places, places + 1.01 * reach)
+    halves = np.square(thumbnails).sum(axis=1) / 2
+    groups = np.arange(len(images))
+    for start in range(0, len(images), AT_ONCE):
+        rows, after = slice(start, start + AT_ONCE), slice(start, ends[start : start + AT_ONCE][-1])
+        # |a - b|^2 < reach^2, told by the product of a and b
+        bounds = halves[rows, None] + (halves[after] - reach**2 / 2)
+        a, b = np.nonzero(thumbnails[rows] @ thumbnails[after].T > bounds)
+        a, b = groups[rows][a], groups[after][b]
+        is_new = a != b
+        if is_new.any():
+            edges = coo_matrix((is_new[is_new], (a[is_new], b[is_new])), shape=(len(images), len(images)))
             groups = connected_components(edges, directed=False)[1][groups]
-    return np.unique(groups, return_inverse=True)[1][back.reshape(-1)]
+    return np.unique(groups[np.argsort(order)], return_inverse=True)[1]
 
 
 def _thumbnails(images: np.ndarray) -> np.ndarray:

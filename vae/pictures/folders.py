@@ -100,7 +100,7 @@ def from_files(
         except BadInput as error:
             skipped.append((name, str(error)))
             if len(skipped) > min(max(SKIPPED, SKIPPED_SHARE * count), count / 2):
-                others = f" So cannot {len(skipped) - 1:,} more of {count:,}." if len(skipped) > 1 else ""
+                others = f" {len(skipped):,} or more of {count:,} pictures cannot be read." if len(skipped) > 1 else ""
                 raise BadInput(f"{skipped[0][0][-80:]}: {skipped[0][1]}{others}") from error
             continue
         names.append(name)
