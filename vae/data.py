@@ -18,7 +18,7 @@ SPLITS = ("hash", "first tenth")  # what a recipe may say: held_out, or the firs
 LEAST_DIVIDED = (
     5  # pictures of a label from which on it has some in both parts; fewer alike are copies, more are a kind
 )
-TOLD = 10  # names and labels in a report, at most
+SHOWN = 10  # names and labels in a report, at most
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Report:
         rows = f"{self.without_row:,} pictures have no row, {self.without_picture:,} rows have no picture"
         said = {
             f"{self.read:,} pictures read{sides}.": True,
-            **{f"Left out: {name[-80:]}: {reason}": True for name, reason in self.skipped[:TOLD]},
-            f"Left out: {len(self.skipped) - TOLD:,} more.": len(self.skipped) > TOLD,
+            **{f"Left out: {name[-80:]}: {reason}": True for name, reason in self.skipped[:SHOWN]},
+            f"Left out: {len(self.skipped) - SHOWN:,} more.": len(self.skipped) > SHOWN,
             f"attributes.csv: {rows}.": self.without_row + self.without_picture > 0,
-            f"Labels: {', '.join(labels[:TOLD])}{', ...' * (len(labels) > TOLD)}.": labels,
+            f"Labels: {', '.join(labels[:SHOWN])}{', ...' * (len(labels) > SHOWN)}.": labels,
             f"{self.near_duplicates:,} are nearly the same as another picture.": self.near_duplicates > 0,
             f"{self.held_out:,} are held out to measure on, {self.read - self.held_out:,} are learnt from.": True,
         }
