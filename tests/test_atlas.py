@@ -113,14 +113,43 @@ def test_columns_of_names_gaps_and_single_values_get_no_direction():
         "who": np.array([f"name {i}" for i in range(400)]),
         "same": np.array(["x"] * 400),
         "rare": np.array(["a"] * 390 + ["b"] * 10),
-        "gaps": np.array([1.0] * 399 + [np.nan]),
+        "gaps": np.array([0.0, 1.0] * 40 + [np.nan] * 320),
         "empty": np.array([""] * 200 + ["here"] * 200),
         "constant": np.ones(400),
     }
     assert fit_named(z, columns) == ()
     assert all(why_not(column) for column in columns.values())
-    assert why_not(columns["gaps"]) == "gaps in 1 of 400 pictures"
+    assert why_not(columns["gaps"]) == "gaps in 320 of 400 pictures"
     assert fit_named(z[:8], {"tiny": np.array([0, 1] * 4)}) == ()
+
+
+def test_gaps_cost_a_column_only_the_rows_that_have_them():
+    """Latents that are a sum of what each column adds: as many directions come back, whatever is missing or absurd."""
+    rng = np.random.default_rng(2)
+    smile, turn = rng.integers(0, 2, 6000).astype(float), rng.normal(size=6000)
+    z = smile[:, None] * [2.0, 0, 0] + turn[:, None] * [0, 1.5, 0] + 0.05 * rng.normal(size=(6000, 3))
+    smile[rng.random(6000) < 0.4] = np.nan
+    turn[rng.random(6000) < 0.3] = np.nan
+    turn[:3] = [1e300, np.inf, -np.inf]
+    named = fit_named(torch.from_numpy(z).float(), {"smile": smile, "turn": turn})
+    assert [row.name for row in named] == ["smile", "turn"]
+    torch.testing.assert_close(named[0].vector, torch.tensor([2.0, 0, 0]), atol=0.06, rtol=0)
+    torch.testing.assert_close(named[1].vector, torch.tensor([0, 1.5, 0]), atol=0.06, rtol=0)
+    assert all(row.score > 0.99 for row in named)
+    assert named[0].share == pytest.approx(np.nanmean(smile))
+
+
+def test_a_direction_is_scored_on_all_kinds_and_not_on_what_it_was_fitted_to():
+    """Latents as wide as there are pictures can tell anything that they were fitted to; of others they know nothing."""
+    rng = np.random.default_rng(3)
+    z, column = rng.normal(size=(400, 300)), rng.integers(0, 2, 400).astype(float)
+    (row,) = fit_named(torch.from_numpy(z).float(), {"luck": column})
+    assert 0.25 < row.score < 0.75
+    kinds = np.repeat(["ant", "bee", "cat", "dog"], 100)  # one class folder after another
+    z = (kinds[:, None] == np.unique(kinds)) + 0.1 * rng.normal(size=(400, 4))
+    named = fit_named(torch.from_numpy(z).float(), {"kind": kinds, "row": np.arange(400.0)})
+    assert len(named) == 5
+    assert all(row.score > 0.95 for row in named if row.measure == "balanced accuracy")
 
 
 def bare_atlas(units: int) -> Atlas:

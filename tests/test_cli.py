@@ -84,7 +84,7 @@ def test_eight_small_pictures_and_a_strange_table_train_as_well(tmp_path):
     pictures = np.random.default_rng(0).integers(0, 256, (8, 9, 12, 3), dtype=np.uint8)
     for place, picture in enumerate(pictures):
         Image.fromarray(picture).save(tmp_path / f"{place}.png")
-    rows = [f"{place}.png,{place % 2},{'' if place == 3 else place},1" for place in range(8)]
+    rows = [f"{place}.png,{place % 2},{'' if place == 3 else place / 2},1" for place in range(8)]
     (tmp_path / "attributes.csv").write_text("\n".join(["file,rare,gaps,constant", *rows, "nowhere.png,1,1,1"]))
     recipe = (
         RECIPE.replace("digits-small", "eight").replace("channels = 1", "channels = 3").replace("bernoulli", "gaussian")

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # The core of vae, directly in its folder: imports run only down this list, and at import time none enters a wing.
 CORE = (
-    "training", "run", "checkpoints", "recipe", "data", "atlas", "directions", "priors", "losses", "latents", "model",
+    "training", "run", "checkpoints", "recipe", "atlas", "directions", "data", "priors", "losses", "latents", "model",
     "files", "device", "errors",
 )  # fmt: skip
 # The wings: each may import the core and the wings below it.

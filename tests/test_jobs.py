@@ -71,9 +71,12 @@ def test_a_run_reports_ends_and_leaves_a_model_that_only_its_token_finds(runs):
 
 
 def test_stopping_keeps_the_model_and_the_visitors_pictures_are_gone(runs, tmp_path):
-    token = jobs.start({**WISH, "data": "pictures", "minutes": 10}, [zipped(tmp_path / "mine.zip", 24)])
+    source = zipped(tmp_path / "mine.zip", 24)
+    with zipfile.ZipFile(source, "a") as archive:
+        archive.writestr("cut.jpg", b"\xff\xd8\xff")
+    token = jobs.start({**WISH, "data": "pictures", "minutes": 10}, [source])
     assert (runs / token / "pictures").exists()
-    wait_for(token, "learning")
+    assert "cut.jpg" in wait_for(token, "learning")["note"]
     jobs.stop(token)
     assert wait_for(token, "done", "failed")["state"] == "done"
     deadline = time.monotonic() + 5

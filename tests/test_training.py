@@ -50,7 +50,7 @@ def after(calls):
 def digits() -> tuple[TrainConfig, np.ndarray]:
     model = VAEConfig(size=28, channels=1, latent=4, widths=(8, 16), stem=4, likelihood="bernoulli")
     config = TrainConfig(data="digits-small", steps=120, batch=32, learning_rate=5e-3, model=model)
-    return config, data.load("digits-small", size=28, channels=1).images[:1000]
+    return config, data.load("digits-small", size=28, channels=1)[0].images[:1000]
 
 
 def test_it_learns(digits):

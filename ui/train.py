@@ -143,7 +143,7 @@ def rows(pictures: dict) -> str:
 @functools.cache
 def first_digits() -> dict:
     """What stands in the rows before the first run: the digits that it will be tested on."""
-    held = data.load("digits-small", size=28, channels=1, part="heldout")
+    _, held = data.load("digits-small", size=28, channels=1)
     return {"shown": [images.data_url(picture) for picture in held.images[:TILES]]}
 
 

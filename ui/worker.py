@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import threading
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -31,6 +31,7 @@ from vae.training import train
 
 PICTURES_AT_LEAST, PICTURES_AT_MOST = 20, 20_000
 PREVIEWS = 10
+SKIPPED_SHOWN = 5  # names of pictures that could not be read
 POINTS = 240  # of the curve, at most
 
 # Networks and batches small enough to show something after a minute on one core. Digits after 24 s on half a core, in
@@ -77,6 +78,8 @@ def learn(run: Path, wish: dict) -> None:
         seen, held = _pictures(recipe, wish.get("source"))
     finally:
         shutil.rmtree(run / "pictures", ignore_errors=True)  # a visitor's own: read, and not kept
+    names = [PurePosixPath(name).name[-40:] for name, _ in seen.report.skipped]
+    left_out = say("train.left_out", names=", ".join(names[:SKIPPED_SHOWN])) if names else ""
     shown = held.images[:PREVIEWS]
     pictures = {"shown": [images.data_url(picture) for picture in shown]}
     revision, steps, unit_kl = 0, 0, []
@@ -88,7 +91,7 @@ def learn(run: Path, wish: dict) -> None:
             revision += 1
         if progress.step > steps:  # the last report may come without a new step, and then has no figures
             steps, unit_kl = progress.step, progress.unit_kl.tolist()
-        _write(run / "progress.json", _note(progress, unit_kl, len(seen), revision))
+        _write(run / "progress.json", _note(progress, unit_kl, len(seen), revision, left_out))
     if not steps:
         raise BadInput(say("train.nothing_learnt"))
     publish(
@@ -101,16 +104,18 @@ def _pictures(recipe: TrainConfig, source: str | None) -> tuple[data.Pictures, d
     """What it learns from, and what is held out; BadInput for fewer than PICTURES_AT_LEAST."""
     form: Any = {"size": recipe.model.size, "channels": recipe.model.channels, "framing": recipe.framing}
     if source is None:
-        return data.load(recipe.data, **form), data.load(recipe.data, **form, part="heldout")
+        return data.load(recipe.data, **form)
     whole = from_files(source, **form, most=PICTURES_AT_MOST)
     if len(whole) < PICTURES_AT_LEAST:
         raise BadInput(say("train.too_few", count=len(whole), least=PICTURES_AT_LEAST))
-    count = max(len(whole) // 10, min(PREVIEWS, len(whole) // 4))
-    return whole.take(slice(count, None)), whole.take(slice(0, count))
+    return data.divided(whole)
 
 
-def _note(progress: Progress, unit_kl: list[float], count: int, revision: int) -> dict:
-    """What the page shows of a Progress. revision counts the previews, so that unchanged pictures are not sent again."""
+def _note(progress: Progress, unit_kl: list[float], count: int, revision: int, left_out: str) -> dict:
+    """What the page shows of a Progress. revision counts the previews, so that unchanged pictures are not sent again.
+
+    left_out stands where there is nothing more urgent to say while it learns.
+    """
     every = -(-len(progress.history) // POINTS) or 1
     return {
         "step": progress.step,
@@ -122,7 +127,7 @@ def _note(progress: Progress, unit_kl: list[float], count: int, revision: int) -
         "history": progress.history[::-every][::-1],  # thinned from the end, so that the newest stays
         "unit_kl": [round(value, 3) for value in unit_kl],
         "awake": sum(value > ACTIVE_NATS for value in unit_kl),
-        "note": progress.note,
+        "note": progress.note or ("" if progress.done else left_out),
         "revision": revision,
         "done": progress.done,
     }

@@ -7,11 +7,11 @@ import tomllib
 from dataclasses import dataclass, field
 from typing import Any
 
+from vae.data import SPLITS
 from vae.errors import BadInput, check_choices, check_numbers
 from vae.model import VAEConfig
 
 FRAMINGS = ("square", "portrait", "digit", "garment")  # how vae.pictures.framing brings a picture to a model's form
-SPLITS = ("hash", "first tenth")
 UNPAIRED = ("blends", "mixture")
 CARD_FIELDS = ("title", "license", "about", "credit", "failures")
 ENDS = ("steps", "epochs", "minutes")

@@ -33,8 +33,8 @@ def columns_of(attributes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def measure(checkpoint: Checkpoint, args: argparse.Namespace) -> str:
     config, recipe, atlas = checkpoint.model.config, checkpoint.recipe, checkpoint.atlas
-    form = {"size": config.size, "channels": config.channels, "framing": recipe.framing}
-    learnt, held = (data.load(recipe.data, args.data, part=part, **form) for part in ("train", "heldout"))
+    form = {"size": config.size, "channels": config.channels, "framing": recipe.framing, "split": recipe.split}
+    learnt, held = data.load(recipe.data, args.data, **form)
     columns, truth = (columns_of(merged(part.attributes or {}, recipe.categories)) for part in (learnt, held))
     names = list(columns)
     reader = readers.attribute_reader(recipe.data, readers.small(learnt.images), columns)

@@ -143,7 +143,7 @@ def run(args: argparse.Namespace) -> None:
     recipe = checkpoints.root() / "faces" / "recipe.toml"
     config = TrainConfig.from_toml(recipe.read_text(encoding="utf-8")).override(**SMALLER)
     form = {"size": config.model.size, "channels": config.model.channels, "framing": config.framing}
-    learnt, held = (data.load(config.data, args.data, part=part, **form) for part in ("train", "heldout"))
+    learnt, held = data.load(config.data, args.data, **form)
     count = min(COMPARED, len(learnt))
     aim = distances.features(learnt.images[np.random.default_rng(0).permutation(len(learnt))[:count]])
     rows = []

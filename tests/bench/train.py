@@ -177,9 +177,8 @@ def measure(name: str, args: argparse.Namespace) -> str:
     recipe = checkpoints.root() / name / "recipe.toml"
     config = TrainConfig.from_toml(recipe.read_text()).override(steps=10**6)
     model = config.model
-    pictures = data.load(
-        config.data, args.data, size=model.size, channels=model.channels, framing=config.framing
-    ).images
+    form = {"size": model.size, "channels": model.channels, "framing": config.framing}
+    pictures = data.load(config.data, args.data, **form)[0].images
     few = int(PYTHAE_BYTES / (4 * model.size**2 * model.channels))
     floats = torch.from_numpy(pictures[:few]).permute(0, 3, 1, 2).float() / 255
     with peers_data(name, args.data) as dataset:

@@ -167,7 +167,7 @@ def _learn(config: TrainConfig, options: argparse.Namespace, out: Path) -> None:
     if run_file.exists() and not options.resume:
         raise BadInput(f"{run_file} holds a run that was stopped; add --resume to go on with it, or delete it.")
     form: dict[str, Any] = {"size": config.model.size, "channels": config.model.channels, "framing": config.framing}
-    learn, held = (data.load(config.data, options.data, part=part, **form) for part in ("train", "heldout"))
+    learn, held = data.load(config.data, options.data, split=config.split, **form)
     check(out, config, learn, held)
 
     stopped = []
@@ -244,7 +244,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     checkpoint = checkpoints.load(options.checkpoint, options.device)
     config, recipe = checkpoint.model.config, checkpoint.recipe
     form: dict[str, Any] = {"size": config.size, "channels": config.channels, "framing": recipe.framing}
-    learnt, held = (data.load(recipe.data, options.data, part=part, **form) for part in ("train", "heldout"))
+    learnt, held = data.load(recipe.data, options.data, split=recipe.split, **form)
     numbers = evaluation.evaluate(checkpoint.model, held.images, options.seed)
     rows = evaluation.compare(checkpoint, learnt, held, options.seed)
     if options.json:

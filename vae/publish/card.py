@@ -13,7 +13,7 @@ from vae.directions import merged, why_not
 from vae.measure.evaluation import BERNOULLI_NOTE, DISTANCES_NOTE, REAL, distance_table, table
 from vae.measure.features import TEACHER
 
-SPLITS = {"hash": "a tenth by a hash of the file names", "first tenth": "the first tenth by file name"}
+SPLIT_WORDS = {"hash": "a tenth by a hash of the file names", "first tenth": "the first tenth by file name"}
 TEXT = Path(__file__).with_name("card.md")
 
 
@@ -36,7 +36,7 @@ def card(
         "failures": words.get("failures") or "It knows nothing but the pictures it was trained on.",
         "size": config.size, "channels": counted(config.channels, "channel"), "latent": config.latent, "weights": f"{weights:,}",
         "data": recipe.data, "learnt": f"{len(train):,}", "heldout": f"{numbers['pictures']:,}",
-        "split": "the set's own test pictures" if recipe.data in TORCHVISION else SPLITS[recipe.split],
+        "split": "the set's own test pictures" if recipe.data in TORCHVISION else SPLIT_WORDS[recipe.split],
         "seed": str(recipe.seed), "steps": f"{int(history[-1][0]) if history else 0:,}", "batch": min(recipe.batch, len(train)),
         "minutes": f"{seconds / 60:.0f}", "machine": devices.describe(device),
         "sharpened": sharpen.share and f"{sharpen.share:.0%}", "teacher": is_taught and TEACHER,
