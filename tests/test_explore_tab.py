@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from ui import explore, shelf
 from vae import checkpoints
 from vae.errors import BadInput
-from vae.pictures import faces, images
+from vae.pictures import images
+from vae.pictures.framing import Form, frame
 
 pytestmark = pytest.mark.skipif(not checkpoints.names(), reason=f"no checkpoint in {checkpoints.root()}")
 FUNCTIONS = (
@@ -179,7 +180,9 @@ def test_where_no_face_is_found_the_eyes_can_be_set_by_hand(portraits, uploads):
     by_hand = [[0.3, 0.4], [0.5, 0.4]]
     again = explore.encode({"model": portraits, "photo": answer["photo"], "eyes": by_hand, "turn": 0.0})
     size = shelf.get(portraits).model.config.size
-    expected = faces.frame_by_eyes(images.from_data_url(answer["photo"]), np.array(by_hand) * (400, 300), size, 3)
+    expected = frame(
+        images.from_data_url(answer["photo"]), Form("portrait", size, 3), np.array(by_hand) * (400, 300)
+    ).picture
     assert np.abs(images.from_data_url(again["seen"]).astype(int) - expected).mean() < 4  # but for JPEG
     assert again["z"] != answer["z"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
-from ui import shelf
+from ui import explore, shelf
 from ui.edge import spoken
 from ui.shelf import Page
 from ui.theme import mounted
@@ -18,6 +18,7 @@ from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
 from vae.latents import PATHS
 from vae.pictures import images
+from vae.pictures.framing import Framed, frame
 
 SIDES = ("a", "b")
 STEPS = (2, 33)
@@ -33,7 +34,7 @@ def example(model_id: str, index: int) -> tuple[list[float], dict]:
     examples = checkpoint.atlas.examples
     if not (isinstance(index, int) and 0 <= index < len(examples)):
         raise BadInput(say("morph.no_example", value=str(index)[:40], count=len(examples)))
-    return _side(checkpoint, examples[index])
+    return _side(checkpoint, Framed(examples[index], "example"))
 
 
 def upload(model_id: str, file: str) -> tuple[list[float], dict]:
@@ -41,13 +42,13 @@ def upload(model_id: str, file: str) -> tuple[list[float], dict]:
     if not isinstance(file, str):
         raise BadInput(say("morph.no_file"))
     checkpoint = shelf.get(model_id)
-    return _side(checkpoint, checkpoint.prepare(images.load(file)))
+    return _side(checkpoint, frame(images.load(file), checkpoint.form))
 
 
 def drawing(model_id: str, png: str) -> tuple[list[float], dict]:
     """The side that shows what was drawn by hand: a PNG as a data URL. BadInput for anything else, or an empty sheet."""
     checkpoint = shelf.get(model_id)
-    return _side(checkpoint, checkpoint.prepare(images.from_data_url(png)))
+    return _side(checkpoint, frame(images.from_data_url(png), checkpoint.form))
 
 
 def picked(model_id: str, z: list[float] | None) -> tuple:
@@ -78,13 +79,10 @@ def keep(model_id: str, a: list[float], b: list[float], steps: int, path: str) -
     return save_bytes_to_cache(gif, f"{shelf.get(model_id).name}-morph.gif", get_upload_folder())
 
 
-def _side(checkpoint: Checkpoint, given: np.ndarray) -> tuple[list[float], dict]:
-    """given: uint8 (H, W, C) in the model's form."""
-    z = checkpoint.encode(given[None])
-    view = _view(checkpoint, given, checkpoint.decode(z)[0])
-    if not checkpoint.is_familiar(given):
-        view["note"] = say("morph.unfamiliar")
-    return z[0].tolist(), view
+def _side(checkpoint: Checkpoint, framed: Framed) -> tuple[list[float], dict]:
+    z = checkpoint.encode(framed.picture[None])
+    view = _view(checkpoint, framed.picture, checkpoint.decode(z)[0])
+    return z[0].tolist(), view | {"note": explore.note(framed, checkpoint)}
 
 
 def _view(checkpoint: Checkpoint, given: np.ndarray, seen: np.ndarray) -> dict:

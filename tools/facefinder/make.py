@@ -1,4 +1,4 @@
-"""Makes assets/blazeface.onnx, which vae/faces.py runs, from the face finder inside MediaPipe's Python package:
+"""Makes assets/blazeface.onnx, which vae/pictures/faces.py runs, from the face finder inside MediaPipe's Python package:
 
     pip download --no-deps --python-version 3.11 --platform manylinux_2_17_x86_64 --only-binary :all: mediapipe==0.10.14
     pip install tflite onnx
