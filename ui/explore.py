@@ -221,8 +221,8 @@ def encode(asked: dict) -> dict:
     if "example" in asked:
         framed = Framed(_example(asked["example"], model), "example")
     else:
-        given, by_hand = _given(asked)
-        framed = frame(given, model.form, **by_hand)
+        brought, by_hand = given(asked)
+        framed = frame(brought, model.form, **by_hand)
     posterior = model.posterior(framed.picture[None])
     answer = {
         "z": _short(posterior.mode()[0].tolist()),
@@ -230,7 +230,7 @@ def encode(asked: dict) -> dict:
         "seen": images.data_url(framed.picture),
         "note": note(framed, None if {"example", "drawing"} & asked.keys() else model),
     }
-    return answer if framed.eyes is None or by_hand else answer | _to_set_by_hand(given, framed)
+    return answer if framed.eyes is None or by_hand else answer | for_eyes(brought, framed)
 
 
 def note(framed: Framed, model: Checkpoint | None) -> str:
@@ -241,7 +241,7 @@ def note(framed: Framed, model: Checkpoint | None) -> str:
     return " ".join(say(f"explore.{key}") for key in notes)
 
 
-def _given(asked: dict) -> tuple[np.ndarray, dict]:
+def given(asked: dict) -> tuple[np.ndarray, dict]:
     """The picture that a visitor brought, and what they say about its eyes."""
     if "drawing" in asked:
         return images.from_data_url(asked["drawing"]), {}
@@ -254,9 +254,10 @@ def _given(asked: dict) -> tuple[np.ndarray, dict]:
     raise BadInput(say("explore.bad_source"))
 
 
-def _to_set_by_hand(given: np.ndarray, framed: Framed) -> dict:
-    eyes = np.clip(framed.eyes / given.shape[1::-1], 0, 1).round(4).tolist()
-    return {"photo": images.data_url(images.shrunk(given, PHOTO_SIDE)), "eyes": eyes, "turn": round(framed.turn, 3)}
+def for_eyes(brought: np.ndarray, framed: Framed) -> dict:
+    """What the page needs to let a visitor set a portrait's eyes: {"photo": URL, "eyes": shares of its sides, "turn"}."""
+    eyes = np.clip(framed.eyes / np.array(brought.shape[1::-1]), 0, 1).round(4).tolist()
+    return {"photo": images.data_url(images.shrunk(brought, PHOTO_SIDE)), "eyes": eyes, "turn": round(framed.turn, 3)}
 
 
 def _eyes(eyes: object, turn: object) -> tuple[np.ndarray, float]:

@@ -19,6 +19,10 @@ from vae.pictures.images import as_image
 FRAME, MIDDLE, LEVEL, APART = 96, 47.8, 45.1, 24.0
 FOLLOW = 0.79  # eye distances per eye distance that the nose is aside: measured on 300 of the training faces
 MOST_TURN = 0.5  # from here on the eyes' distance says little about the head's size; the training faces are turned less
+FINDER = Path(__file__).parents[2] / "assets" / "blazeface.onnx"
+SIDE = 128  # pixels of the square that the finder sees
+LEAST_SCORE, SURE = 0.5, 0.65  # of a find at a first look, and at closer ones
+WIDER = 1.036  # its eyes stand so much farther apart than the training faces' landmarks
 BOX_APART, BOX_LEVEL = 0.403, -0.22  # where the finder's box has the eyes of a usual face, in its sides from its centre
 
 
@@ -106,15 +110,6 @@ def _precise(image: Image.Image, face: Face) -> Face | None:
     return Face(face.score, points)
 
 
-# The finder
-
-FINDER = Path(__file__).parents[2] / "assets" / "blazeface.onnx"
-SIDE = 128  # pixels of the square that it sees
-LEAST_SCORE = 0.5  # at a first look
-SURE = 0.65  # at closer ones
-WIDER = 1.036  # its eyes stand so much farther apart than the training faces' landmarks
-
-
 @cache
 def _session():
     import onnxruntime  # here, because it would slow down the page's start
@@ -166,9 +161,6 @@ def _overlap(one: np.ndarray, many: np.ndarray) -> np.ndarray:
     least = np.minimum(sides[1:], sides[0])
     across, down = (np.clip((sides[1:] + sides[0]) / 2 - abs(way), 0, least) for way in (apart.real, apart.imag))
     return across * down / np.maximum(sides[1:] ** 2 + sides[0] ** 2 - across * down, 1e-9)
-
-
-# Cutting
 
 
 def places(size: float, turn: float = 0.0) -> np.ndarray:

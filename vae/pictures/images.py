@@ -5,6 +5,7 @@ limits stay as they are, ours are checked on each picture's header before a pixe
 """
 
 import base64
+import contextlib
 import io
 import threading
 from pathlib import Path
@@ -62,22 +63,22 @@ def load(source: str | Path | bytes, most: int = MAX_PIXELS) -> np.ndarray:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadInput(f"The picture is far too large: at most {most:,} pixels are taken.") from error
     except UnidentifiedImageError as error:
-        if formats is not FORMATS and "HEIF" not in formats:
-            message = "HEIC pictures are read once pillow-heif is installed (pip install pillow-heif); or save it as JPEG or PNG."
-        else:
-            message = "This file is no picture that can be read: PNG, JPEG, WebP, AVIF, HEIC, GIF, BMP and TIFF can."
-        raise BadInput(message) from error
+        if formats is FORMATS or "HEIF" in formats:
+            raise BadInput(
+                "This file is no picture that can be read: PNG, JPEG, WebP, AVIF, HEIC, GIF, BMP and TIFF can."
+            ) from error
+        raise BadInput(
+            "HEIC is read once pillow-heif is installed (pip install pillow-heif); or save it as JPEG or PNG."
+        ) from error
     except Exception as error:  # decoders of foreign bytes fail in a dozen ways; all of them mean the same to a visitor
         raise BadInput("The picture is broken or cut short: please save or send it again.") from error
 
 
 def _phone_formats() -> tuple[str, ...]:
-    try:
+    with contextlib.suppress(ImportError):
         from pillow_heif import register_heif_opener
 
         register_heif_opener()
-    except ImportError:
-        pass
     Image.init()
     return tuple(name for name in PHONE_FORMATS if name in Image.OPEN)
 
@@ -85,13 +86,12 @@ def _phone_formats() -> tuple[str, ...]:
 class _Reader(io.BytesIO):
     """A file that can be read in so many steps only; the largest PNG in libpng's usual chunks takes 15,000.
 
-    Pillow reads chunks, markers and tags one by one, and copies a GIF's whole comment for each of its blocks: of a million
-    that would take seconds, or hours.
+    Pillow reads chunks, markers and tags one by one, and copies a GIF's comment for each of its blocks: a million take hours.
     """
 
     def __init__(self, data: bytes):
         super().__init__(data)
-        self.left = 5_000 if data[:3] == b"GIF" else 100_000
+        self.left = 10_000 if data[:3] == b"GIF" else 100_000
 
     def read(self, *size: Any) -> bytes:
         self.left -= 1
@@ -156,9 +156,6 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.round(grey, out=grey).astype(np.uint8))
 
 
-# ---- arrays ----
-
-
 def as_pictures(given: Any, ndim: int = 4) -> np.ndarray:
     """An array or tensor of uint8 (N, H, W, C) -> the array; C = 4 (RGBA) is laid on white. With ndim 3, one (H, W, C) or (H, W).
 
@@ -213,8 +210,6 @@ def grid(pictures: np.ndarray, gap: int = 2) -> np.ndarray:
     sheet = tiles.swapaxes(1, 2).reshape(rows * (height + gap), columns * (width + gap), channels)
     return sheet[: len(sheet) - gap, : sheet.shape[1] - gap]
 
-
-# ---- pictures out ----
 
 # Options that keep the live picture quick and small.
 ENCODINGS: dict[str, dict[str, Any]] = {
