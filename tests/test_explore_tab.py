@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ui import explore, shelf
 from vae import checkpoints
 from vae.errors import BadInput
-from vae.pictures import images
+from vae.pictures import faces, images
 from vae.pictures.framing import Form, frame
 
 pytestmark = pytest.mark.skipif(not checkpoints.names(), reason=f"no checkpoint in {checkpoints.root()}")
@@ -221,6 +221,13 @@ def test_a_search_comes_nearer_to_the_picture(model_id):
         if error() < 0.97 * before:
             return
     pytest.fail(f"the error went from {before} to {error()} only")
+
+
+def test_a_search_takes_what_was_seen_as_it_is(portraits, monkeypatch):
+    monkeypatch.setattr(faces, "find", lambda picture: pytest.fail("what is framed is framed again"))
+    model = shelf.get(portraits)
+    z, seen = model.encode(model.atlas.examples[:1])[0].tolist(), images.data_url(model.atlas.examples[0])
+    assert "z" in explore.closer({"model": portraits, "z": z, "seen": seen})
 
 
 def test_one_search_at_a_time(model_id, view):

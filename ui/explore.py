@@ -198,7 +198,8 @@ def closer(asked: dict) -> dict:
     One visitor at a time: the search takes a core for as long as it lasts.
     """
     model = shelf.get(asked.get("model"))
-    z, seen = _latent(asked.get("z"), model), model.prepare(images.from_data_url(asked.get("seen")))
+    z, seen = _latent(asked.get("z"), model), images.from_data_url(asked.get("seen"))
+    seen = images.square(seen, model.form.size, model.form.channels)  # framed already: only the URL has three colours
     if not _search.acquire(blocking=False):
         raise BadInput(say("explore.searching"))
     try:

@@ -83,16 +83,12 @@ def _squares(width: int, height: int) -> Iterator[list[tuple[complex, float]]]:
     middle, longer = complex(width, height) / 2, max(width, height)
     yield [(middle, longer)]
     yield [(middle, 1.6 * longer)]
-    for side in (longer / 2, longer / 4):
-        if side >= SIDE / 2:
-            columns, rows = (_steps(length, side) for length in (width, height))
-            yield [(complex(x, y), side) for y in rows for x in columns]
-
-
-def _steps(length: float, side: float) -> np.ndarray:
-    """Centres of intervals of that side that cover the length and overlap by half or more; one in the middle if it is enough."""
-    count = max(1, int(np.ceil(2 * length / side)) - 1)
-    return length / 2 + np.linspace(-0.5, 0.5, count) * (length - side) if count > 1 else np.array([length / 2])
+    for side in (side for side in (longer / 2, longer / 4) if side >= SIDE / 2):
+        # They overlap by half or more; where one is enough it stands in the middle.
+        counts = [max(1, int(np.ceil(2 * length / side)) - 1) for length in (width, height)]
+        steps = [(length - side) / max(1, count - 1) for length, count in zip((width, height), counts, strict=True)]
+        columns, rows = ((np.arange(count) - (count - 1) / 2) * step for count, step in zip(counts, steps, strict=True))
+        yield [(middle + complex(x, y), side) for y in rows for x in columns]
 
 
 def _precise(image: Image.Image, face: Face) -> Face | None:

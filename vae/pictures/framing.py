@@ -137,9 +137,9 @@ def centred_shape(picture: np.ndarray, size: int = 28, box: int = 20, by_mass: b
         row = size / 2 - (shape.sum(1) @ np.arange(height)) / mass
         column = size / 2 - (shape.sum(0) @ np.arange(width)) / mass
     row, column = (int(np.clip(np.floor(at + 0.5), 0, size - side)) for at, side in ((row, height), (column, width)))
-    frame = np.zeros((size, size, 1), np.uint8)
-    frame[row : row + height, column : column + width, 0] = np.round(255 * shape)
-    return frame
+    sheet = np.zeros((size, size, 1), np.uint8)
+    sheet[row : row + height, column : column + width, 0] = np.round(255 * shape)
+    return sheet
 
 
 def _grey(picture: np.ndarray) -> np.ndarray:
@@ -204,18 +204,15 @@ def _stroke(grey: np.ndarray) -> np.ndarray:
 def _otsu(values: np.ndarray) -> float:
     """The threshold that parts values in [0, 1] into two groups with the largest variance between them (Otsu 1979)."""
     counts, edges = np.histogram(values, bins=256, range=(0, 1))
-    middles = (edges[:-1] + edges[1:]) / 2
-    below, above = np.cumsum(counts), counts.sum() - np.cumsum(counts)
-    sums = np.cumsum(counts * middles)
+    below, sums = np.cumsum(counts), np.cumsum(counts * (edges[:-1] + edges[1:]) / 2)
+    above = below[-1] - below
     with np.errstate(divide="ignore", invalid="ignore"):
         between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
     return float(edges[1 + np.nanargmax(between)])
 
 
 def _kept(mask: np.ndarray, is_photograph: bool) -> np.ndarray:
-    """(H, W) bool -> the same, grown a little, without specks; of a photograph also without what hangs on its edge,
-    unless that is all there is.
-    """
+    """(H, W) bool -> the same, grown a little, without specks, nor what hangs on a photograph's edge unless it is all."""
     from scipy import ndimage
 
     parts, count = ndimage.label(mask, structure=np.ones((3, 3)))
@@ -240,7 +237,6 @@ def _with_usual_pen(shade: np.ndarray, box: int) -> np.ndarray:
     thinnest, usual, thickest = (side * FINE * box / 20 for side in USUAL_PEN)
     if thinnest <= pen <= thickest:
         return shade
-    change = (usual - pen) / 2
-    change = max(change, 1 - 0.8 * float(np.percentile(depth[shape], 90)))  # thinning must leave a line
+    change = max((usual - pen) / 2, 1 - 0.8 * float(np.percentile(depth[shape], 90)))  # thinning must leave a line
     distance = depth - ndimage.distance_transform_edt(~shape)
     return _cropped(np.clip(distance + change + 0.5, 0, 1), 0.5)
