@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from ui import morph, sample, shelf
+from ui import looks, morph, sample, shelf
 from ui.words import say
 from vae.atlas import Atlas
 from vae.errors import BadInput
 from vae.model import VAE, VAEConfig
-from vae.pictures import images, looks
+from vae.pictures import images
 from vae.pictures.framing import Form, frame
 from vae.priors import Mixture
 

@@ -157,9 +157,10 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def as_pictures(given: Any, ndim: int = 4) -> np.ndarray:
-    """An array or tensor of uint8 (N, H, W, C) -> the array; C = 4 (RGBA) is laid on white. With ndim 3, one (H, W, C) or (H, W).
+    """An array or tensor of uint8 (N, H, W, C) -> the array, C = 1 or 3; RGBA, C = 4, is laid on white.
 
-    Raises BadInput for anything else: of floats nobody can tell whether they end at 1 or at 255.
+    With ndim=3 it is one picture, (H, W, C) or (H, W). Raises BadInput for anything else, also floats: nobody can tell whether
+    they end at 1 or at 255.
     """
     try:
         array = np.asarray(given.detach().cpu() if hasattr(given, "detach") else given)
