@@ -15,6 +15,7 @@ from ui import explore, shelf
 from vae import checkpoints
 from vae.errors import BadInput
 from vae.pictures import faces, images
+from vae.pictures.framing import Form, frame
 
 pytestmark = pytest.mark.skipif(not checkpoints.names(), reason=f"no checkpoint in {checkpoints.root()}")
 FUNCTIONS = (
@@ -179,7 +180,9 @@ def test_where_no_face_is_found_the_eyes_can_be_set_by_hand(portraits, uploads):
     by_hand = [[0.3, 0.4], [0.5, 0.4]]
     again = explore.encode({"model": portraits, "photo": answer["photo"], "eyes": by_hand, "turn": 0.0})
     size = shelf.get(portraits).model.config.size
-    expected = faces.frame_by_eyes(images.from_data_url(answer["photo"]), np.array(by_hand) * (400, 300), size, 3)
+    expected = frame(
+        images.from_data_url(answer["photo"]), Form("portrait", size, 3), np.array(by_hand) * (400, 300)
+    ).picture
     assert np.abs(images.from_data_url(again["seen"]).astype(int) - expected).mean() < 4  # but for JPEG
     assert again["z"] != answer["z"]
 
@@ -218,6 +221,13 @@ def test_a_search_comes_nearer_to_the_picture(model_id):
         if error() < 0.97 * before:
             return
     pytest.fail(f"the error went from {before} to {error()} only")
+
+
+def test_a_search_takes_what_was_seen_as_it_is(portraits, monkeypatch):
+    monkeypatch.setattr(faces, "find", lambda picture: pytest.fail("what is framed is framed again"))
+    model = shelf.get(portraits)
+    z, seen = model.encode(model.atlas.examples[:1])[0].tolist(), images.data_url(model.atlas.examples[0])
+    assert "z" in explore.closer({"model": portraits, "z": z, "seen": seen})
 
 
 def test_one_search_at_a_time(model_id, view):

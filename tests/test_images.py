@@ -1,19 +1,21 @@
 """Framings bring pictures to the data sets' form; what is written is whole and reads back as it was."""
 
 import base64
-import io
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter, ImageSequence
 
 from vae import files
 from vae.errors import BadInput
-from vae.pictures import framing, images, looks
+from vae.pictures import faces, framing, images
+from vae.pictures.framing import Form, frame
+from vae.recipe import FRAMINGS
 
 DIGITS = np.load(Path(__file__).parents[1] / "assets" / "digits-10k.npz")["images"][..., None]  # (N, 28, 28, 1)
 SOME = DIGITS[:24]
@@ -136,25 +138,42 @@ def test_an_empty_canvas_is_refused(value, by_mass):
 
 @settings(max_examples=40)
 @given(
-    st.integers(8, 90),
-    st.integers(8, 90),
+    st.integers(1, 90),
+    st.integers(1, 90),
     st.sampled_from([1, 3]),
     st.integers(0, 10**6),
-    st.sampled_from(list(framing.FRAMINGS)),
+    st.sampled_from(FRAMINGS),
 )
 def test_any_picture_takes_the_form_or_is_refused(height, width, channels, seed, name):
     picture = np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
     for shape in (picture, np.minimum(picture, 3), picture * (picture > 250)):
         try:
-            form = framing.fit(shape, name, 28, channels)
+            framed = frame(shape, Form(name, 28, channels))
         except BadInput:
+            assert name in ("digit", "garment")
             continue
-        assert form.shape == (28, 28, channels) and form.dtype == np.uint8
+        assert framed.picture.shape == (28, 28, channels) and framed.picture.dtype == np.uint8
+        assert framed.how in (name, "eyes", "outline", "square") and (framed.eyes is not None) == (name == "portrait")
 
 
 def test_an_unknown_framing_is_refused_by_name():
     with pytest.raises(BadInput, match="'cubist'.*square"):
-        framing.fit(SOME[0], "cubist", 28, 1)
+        frame(SOME[0], Form("cubist", 28, 1))
+
+
+def test_the_framings_are_those_that_a_recipe_can_name():
+    assert set(framing.FRAMINGS) == set(FRAMINGS)
+
+
+@pytest.mark.parametrize("name", ["digit", "garment"])
+@pytest.mark.parametrize(("size", "channels"), [(28, 1), (40, 3)])
+def test_a_shape_is_framed_with_its_data_sets_margin_at_any_size(name, size, channels):
+    picture = np.zeros((80, 100, 3), np.uint8)
+    picture[20:60, 30:50] = 200
+    framed = frame(picture, Form(name, size, channels))
+    assert (framed.how, framed.notes, framed.eyes) == (name, (), None)
+    lit = np.flatnonzero((framed.picture > 100).any(axis=(1, 2)))
+    assert abs(np.ptp(lit) + 1 - size * {"digit": 20, "garment": 28}[name] / 28) <= 1
 
 
 def test_square_cuts_the_middle_out():
@@ -168,11 +187,11 @@ def test_square_cuts_the_middle_out():
     assert images.square(grey, 40, 1).flags.writeable and images.load(images.encode(grey)).flags.writeable
 
 
-@given(st.integers(1, 13), st.integers(1, 5), st.integers(0, 3), st.sampled_from([1, 3]))
-def test_a_grid_holds_every_picture_in_order(count, columns, gap, channels):
+@given(st.integers(1, 13), st.integers(0, 3), st.sampled_from([1, 3]))
+def test_a_grid_holds_every_picture_in_order(count, gap, channels):
     pictures = np.random.default_rng(count).integers(0, 200, (count, 4, 6, channels), dtype=np.uint8)
-    sheet = images.grid(pictures, columns, gap)
-    columns = min(columns, count)
+    sheet = images.grid(pictures, gap)
+    columns = next(side for side in range(1, 99) if side * side >= count)
     assert sheet.shape == (-(-count // columns) * (4 + gap) - gap, columns * (6 + gap) - gap, channels)
     for index, picture in enumerate(pictures):
         top, left = index // columns * (4 + gap), index % columns * (6 + gap)
@@ -182,7 +201,6 @@ def test_a_grid_holds_every_picture_in_order(count, columns, gap, channels):
 def test_encoded_pictures_read_back():
     picture = images.square(np.repeat(SOME[3], 3, axis=2), 28, 3)
     np.testing.assert_array_equal(images.load(images.encode(picture)), picture)
-    np.testing.assert_array_equal(images.load(images.encode(picture, scale=3)), enlarged(picture, 3))
     head, data = images.data_url(picture).split(",")
     assert head == "data:image/jpeg;base64"
     assert np.abs(images.load(base64.b64decode(data)).astype(int) - picture).mean() < 6
@@ -205,9 +223,9 @@ def test_a_film_plays_there_and_back(tmp_path, channels):
         for end in dice
     ]
     frames = np.stack([(1 - t) * ends[0] + t * ends[1] for t in np.linspace(0, 1, 5)]).astype(np.uint8)
-    images.save_film(frames, tmp_path / "film.gif", milliseconds=80)
+    images.save_film(frames, tmp_path / "film.gif")
     with Image.open(tmp_path / "film.gif") as film:
-        assert film.n_frames == 8 and film.info["loop"] == 0 and film.info["duration"] == 80
+        assert film.n_frames == 8 and film.info["loop"] == 0 and film.info["duration"] == images.FRAME_MS
         assert film.size == (256, 256)
         shown = [np.asarray(frame.convert("RGB"))[4::8, 4::8] for frame in ImageSequence.Iterator(film)]
     for picture, wanted in zip(shown, [0, 1, 2, 3, 4, 3, 2, 1], strict=True):
@@ -286,40 +304,97 @@ def test_written_files_have_the_usual_rights(tmp_path):
     assert os.name != "posix" or (tmp_path / "out.png").stat().st_mode & 0o777 == 0o644
 
 
-@pytest.mark.parametrize("shape", [(0, 4, 4, 3), (2, 4, 4, 2), (4, 4, 3), (2, 0, 4, 3)])
+@pytest.mark.parametrize("name", ["a.jpg", "a.jpeg", "a.JPG", "a.webp", "a.WebP", "a.PNG"])
+def test_a_grid_is_written_in_the_format_that_the_ending_names(tmp_path, name):
+    images.save(SOME[:4], tmp_path / name)
+    with Image.open(tmp_path / name) as written:
+        assert written.format == {"j": "JPEG", "w": "WEBP", "p": "PNG"}[name[2].lower()]
+        assert np.abs(np.asarray(written.convert("L")).astype(int) - images.grid(SOME[:4])[..., 0]).mean() < 6
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["a.bmpx", "a.txt", "a.mp4", "run.v2", "a.tar.gz", "a." + "x" * 200])
+def test_an_ending_that_nothing_is_written_in_is_refused_with_those_that_are(tmp_path, name):
+    with pytest.raises(BadInput) as refusal:
+        images.save(SOME[:2], tmp_path / name)
+    assert all(ending in str(refusal.value) for ending in (".png", ".jpg", ".jpeg", ".webp", ".gif", ".npy", "folder"))
+    assert len(str(refusal.value)) < 200 and not list(tmp_path.iterdir())
+
+
+def test_a_folder_with_a_dot_in_its_name_is_filled_where_it_stands(tmp_path):
+    (tmp_path / "run.v2").mkdir()
+    images.save(SOME[:2], tmp_path / "run.v2")
+    assert len(list((tmp_path / "run.v2").glob("*.png"))) == 2
+
+
+def test_a_grid_too_large_for_its_format_is_refused_in_words(tmp_path):
+    wide = np.zeros((1, 8, 20_000, 1), np.uint8)
+    with pytest.raises(BadInput, match="20,000 x 8 pixels are too many for webp"):
+        images.save(wide, tmp_path / "a.webp")
+    images.save(wide, tmp_path / "a.png")
+
+
+def doors(tmp_path: Path) -> dict:
+    """What takes a picture, as functions of one."""
+    return {
+        "frame": lambda picture: frame(picture, Form("square", 28, 1)).picture,
+        "as_image": images.as_image,
+        "square": lambda picture: images.square(picture, 28, 1),
+        "encode": lambda picture: images.load(images.encode(picture)),
+        "find": faces.find,
+        "save": lambda picture: images.save(picture[None], tmp_path / "a.png"),
+        "film": lambda picture: images.save_film(picture[None], tmp_path / "a.gif"),
+        "grid": lambda picture: images.grid(picture[None]),
+    }
+
+
+DOORS = list(doors(Path()))
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda p: p / 255.0, lambda p: p.astype(np.float32), lambda p: p.astype(int), lambda p: p > 127,
+        lambda p: torch.as_tensor(p) / 255, lambda p: p.transpose(2, 0, 1), lambda p: p[:0], lambda p: p[None],
+    ],
+)  # fmt: skip
+def test_what_is_no_picture_of_bytes_is_refused_at_every_door(tmp_path, door, change):
+    with pytest.raises(BadInput, match="uint8.* 0 to 255"):
+        doors(tmp_path)[door](change(SOME[0]))
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_tensors_are_pictures_too_at_every_door(tmp_path, door):
+    if door == "find":
+        pytest.importorskip("onnxruntime")
+    doors(tmp_path)[door](torch.as_tensor(SOME[0]))
+
+
+@pytest.mark.parametrize("thing", [None, "picture", 5, [[1, 2], [3]], object()])
+def test_what_is_no_array_is_refused(thing):
+    for ask in (images.as_pictures, images.as_image, lambda picture: frame(picture, Form("square", 28, 1))):
+        with pytest.raises(BadInput, match="uint8"):
+            ask(thing)
+
+
+def test_greys_without_a_channel_and_tensors_are_what_they_are_with_one():
+    form = Form("digit", 28, 1)
+    expected = frame(SOME[0], form).picture
+    for same in (SOME[0][..., 0], torch.as_tensor(SOME[0]), torch.as_tensor(SOME[0][..., 0])):
+        np.testing.assert_array_equal(frame(same, form).picture, expected)
+    np.testing.assert_array_equal(images.grid(torch.as_tensor(SOME)), images.grid(SOME))
+
+
+def test_rgba_is_laid_on_white_as_pillow_does():
+    rgba = np.random.default_rng(0).integers(0, 256, (30, 40, 4), dtype=np.uint8)
+    paper = Image.new("RGBA", (40, 30), "white")
+    paper.alpha_composite(Image.fromarray(rgba))
+    assert np.abs(images.as_pictures(rgba, 3).astype(int) - np.asarray(paper)[..., :3]).max() <= 1
+    assert images.grid(rgba[None]).shape == (30, 40, 3)
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 4, 3), (2, 4, 4, 2), (4, 4, 3), (2, 0, 4, 3), (4, 4)])
 def test_what_are_no_pictures_are_refused(shape, tmp_path):
     with pytest.raises(BadInput, match="uint8"):
         images.save(np.zeros(shape, np.uint8), tmp_path / "out.png")
-    with pytest.raises(BadInput, match="float64"):
-        images.grid(np.zeros((1, 4, 4, 3)))
-    assert images.load(io.BytesIO(images.encode(SOME[0])).getvalue()).shape == (28, 28, 3)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_finished_pictures_are_four_times_as_large_and_show_the_same(channels):
-    across = np.linspace(40, 210, 32).astype(np.uint8)
-    picture = np.broadcast_to(across[None, :, None], (32, 32, channels)).copy()
-    for look in looks.LOOKS:
-        made = looks.finish(picture, look)
-        assert made.shape[:2] == (128, 128)
-        assert made.dtype == np.uint8
-        assert np.array_equal(made, looks.finish(picture, look))  # the grain too
-        if look != "ink":  # from dark to light, as it was
-            thirds = [part.mean() for part in np.array_split(made[32:-32], 4, axis=1)]
-            assert thirds == sorted(thirds)
-    plain = looks.finish(picture, "plain")
-    assert np.abs(plain[::4, 8:-8:4].astype(int) - picture[:, 2:-2]).max() < 12
-    flat = looks.finish(np.full((16, 16, channels), 200, np.uint8), "ink")
-    assert (flat == 255).all()  # ink draws edges; where there are none the paper stays white
-
-
-def test_ink_draws_the_edge_of_a_dark_shape():
-    picture = np.full((32, 32, 3), 230, np.uint8)
-    picture[8:24, 8:24] = 120
-    ink = looks.finish(picture, "ink")[..., 0]
-    assert ink[64, 64] > 150 > ink[64, 34:40].min()
-
-
-def test_an_unknown_look_is_said():
-    with pytest.raises(BadInput, match="polished"):
-        looks.finish(np.zeros((8, 8, 3), np.uint8), "sparkling")

@@ -10,11 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from ui import morph, sample, shelf
+from ui import looks, morph, sample, shelf
+from ui.words import say
 from vae.atlas import Atlas
 from vae.errors import BadInput
 from vae.model import VAE, VAEConfig
-from vae.pictures import images, looks
+from vae.pictures import images
+from vae.pictures.framing import Form, frame
 from vae.priors import Mixture
 
 FIRST = ("tiny", 4, 7, 0.8, "mixture")
@@ -258,6 +260,37 @@ def test_a_file_that_is_no_picture_is_refused_and_gone_afterwards(tmp_path):
 def test_an_upload_without_a_file_is_refused(file):
     with pytest.raises(BadInput):
         morph.upload("tiny", file)
+
+
+@pytest.fixture
+def portraits(tiny, monkeypatch):
+    """The tiny model, as if it were one of portraits."""
+    monkeypatch.setattr(type(tiny), "form", Form("portrait", 28, 1))
+
+
+def test_an_upload_without_a_face_says_so_as_explore_does_and_its_eyes_can_be_set(portraits, tmp_path):
+    scene = np.zeros((300, 400, 3), np.uint8)
+    scene[:, :, 2] = np.linspace(60, 220, 300)[:, None]
+    (tmp_path / "scene.png").write_bytes(images.encode(scene))
+    before, view = morph.upload("tiny", str(tmp_path / "scene.png"))
+    assert say("explore.face_none") in view["note"] or say("explore.face_absent") in view["note"]
+    assert images.from_data_url(view["photo"]).shape == scene.shape
+    portrait = {"photo": view["photo"], "eyes": [[0.3, 0.4], [0.5, 0.4]], "turn": 0.0}
+    after, mended = morph.eyes("tiny", portrait)
+    assert "face" not in mended["note"] and portrait.items() <= mended.items()
+    expected = frame(images.from_data_url(view["photo"]), Form("portrait", 28, 1), [[120, 120], [200, 120]]).picture
+    assert np.abs(pixels(mended["given"])[..., :1].astype(int) - expected).mean() < 6
+    assert before != after
+
+
+@pytest.mark.parametrize("name", ["photo", "eyes", "turn"])
+@pytest.mark.parametrize("value", [None, "", 5, [], [[0.1, 0.1]], [[0.2, 0.2]] * 2, float("nan"), 10**400])
+def test_strange_eyes_are_refused(portraits, name, value):
+    portrait = {
+        "photo": images.data_url(np.full((60, 80, 3), 90, np.uint8)), "eyes": [[0.3, 0.4], [0.5, 0.4]], "turn": 0.0
+    }  # fmt: skip
+    with pytest.raises(BadInput):
+        morph.eyes("tiny", portrait | {name: value})
 
 
 def test_what_the_model_never_saw_is_answered_with_a_sentence(monkeypatch, tiny):

@@ -4,6 +4,7 @@ The server functions take one JSON object and can be called by anybody with anyt
 """
 
 import base64
+import dataclasses
 import functools
 import html
 import math
@@ -23,7 +24,7 @@ from vae.atlas import Atlas, Knob
 from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
 from vae.pictures import faces, images
-from vae.pictures.framing import square
+from vae.pictures.framing import Framed, frame
 
 EXAMPLE_SIDE = 64  # pixels, at most: they are shown small, and all of them come with the page
 LABELS = section("knobs")  # for knobs whose name in the data is not what people would say
@@ -57,19 +58,14 @@ def view(model_id: str) -> dict:
 
 def view_of(model: Checkpoint, model_id: str) -> dict:
     """The same of any model, but for where its files lie."""
-    card, config = model.recipe.card, model.model.config
+    card = model.recipe.card
     places = model.encode(model.atlas.examples)
     start = _short(places[0].tolist())
     return {
         "model": model_id,
-        "form": {
-            "framing": model.recipe.framing,
-            "size": config.size,
-            "channels": config.channels,
-            "familiar_error": model.atlas.familiar_error,
-        },
+        "form": dataclasses.asdict(model.form) | {"familiar_error": model.atlas.familiar_error},
         "about": [card[part] for part in ("about", "credit", "failures") if card.get(part)],
-        "can_optimize": config.likelihood == "gaussian",
+        "can_optimize": model.model.config.likelihood == "gaussian",
         "start": start,
         "picture": images.data_url(model.decode([start])[0]),
         "hash": model.digest,
@@ -81,7 +77,7 @@ def view_of(model: Checkpoint, model_id: str) -> dict:
 
 def small(picture: np.ndarray) -> np.ndarray:
     """A picture as it is shown among others."""
-    return square(picture, min(EXAMPLE_SIDE, len(picture)), picture.shape[2])
+    return images.square(picture, min(EXAMPLE_SIDE, len(picture)), picture.shape[2])
 
 
 def _in_order(knobs: list[Knob]) -> list[Knob]:
@@ -202,7 +198,8 @@ def closer(asked: dict) -> dict:
     One visitor at a time: the search takes a core for as long as it lasts.
     """
     model = shelf.get(asked.get("model"))
-    z, seen = _latent(asked.get("z"), model), model.prepare(images.from_data_url(asked.get("seen")))
+    z, seen = _latent(asked.get("z"), model), images.from_data_url(asked.get("seen"))
+    seen = images.square(seen, model.form.size, model.form.channels)  # framed already: only the URL has three colours
     if not _search.acquire(blocking=False):
         raise BadInput(say("explore.searching"))
     try:
@@ -222,37 +219,46 @@ def encode(asked: dict) -> dict:
     back with better ones. An upload is deleted.
     """
     model = shelf.get(asked.get("model"))
-    given, notes, more = None, [], {}
     if "example" in asked:
-        picture = _example(asked["example"], model)
-    elif "drawing" in asked:
-        picture = model.prepare(images.from_data_url(asked["drawing"]))
-    elif "photo" in asked:
-        given = images.from_data_url(asked["photo"])
-        sides = (given.shape[1], given.shape[0])
-        eyes, turn = _eyes(asked.get("eyes"), asked.get("turn"))
-        config = model.model.config
-        picture = faces.frame_by_eyes(given, eyes * sides, config.size, config.channels, turn)
-    elif "path" in asked:
-        given = _upload(asked["path"])
-        if model.recipe.framing == "portrait":
-            framed = faces.frame(given, model.model.config.size, model.model.config.channels)
-            picture, notes = framed.picture, [say(f"explore.face_{note}") for note in framed.notes if note != "eyes"]
-            eyes = np.clip(framed.eyes / (given.shape[1], given.shape[0]), 0, 1).round(4).tolist()
-            more = {
-                "photo": images.data_url(images.shrunk(given, PHOTO_SIDE)),
-                "eyes": eyes,
-                "turn": round(framed.turn, 3),
-            }
-        else:
-            picture = model.prepare(given)
+        framed = Framed(_example(asked["example"], model), "example")
     else:
-        raise BadInput(say("explore.bad_source"))
-    if given is not None and not model.is_familiar(picture):
-        notes.append(say("explore.unfamiliar"))
-    posterior = model.posterior(picture[None])
-    z, std = _short(posterior.mode()[0].tolist()), _short(posterior.std()[0].tolist(), 3)
-    return {"z": z, "std": std, "seen": images.data_url(picture), "note": " ".join(notes), **more}
+        brought, by_hand = given(asked)
+        framed = frame(brought, model.form, **by_hand)
+    posterior = model.posterior(framed.picture[None])
+    answer = {
+        "z": _short(posterior.mode()[0].tolist()),
+        "std": _short(posterior.std()[0].tolist(), 3),
+        "seen": images.data_url(framed.picture),
+        "note": note(framed, None if {"example", "drawing"} & asked.keys() else model),
+    }
+    return answer if framed.eyes is None or by_hand else answer | for_eyes(brought, framed)
+
+
+def note(framed: Framed, model: Checkpoint | None) -> str:
+    """What there is to say about a framed picture, also that the model, if one is given, never saw its like; or ""."""
+    notes = [f"face_{code}" for code in framed.notes]
+    if model and not model.is_familiar(framed.picture):
+        notes.append("unfamiliar")
+    return " ".join(say(f"explore.{key}") for key in notes)
+
+
+def given(asked: dict) -> tuple[np.ndarray, dict]:
+    """The picture that a visitor brought, and what they say about its eyes."""
+    if "drawing" in asked:
+        return images.from_data_url(asked["drawing"]), {}
+    if "photo" in asked:
+        photo = images.from_data_url(asked["photo"])
+        eyes, turn = _eyes(asked.get("eyes"), asked.get("turn"))
+        return photo, {"eyes": eyes * photo.shape[1::-1], "turn": turn}
+    if "path" in asked:
+        return _upload(asked["path"]), {}
+    raise BadInput(say("explore.bad_source"))
+
+
+def for_eyes(brought: np.ndarray, framed: Framed) -> dict:
+    """What the page needs to let a visitor set a portrait's eyes: {"photo": URL, "eyes": shares of its sides, "turn"}."""
+    eyes = np.clip(framed.eyes / np.array(brought.shape[1::-1]), 0, 1).round(4).tolist()
+    return {"photo": images.data_url(images.shrunk(brought, PHOTO_SIDE)), "eyes": eyes, "turn": round(framed.turn, 3)}
 
 
 def _eyes(eyes: object, turn: object) -> tuple[np.ndarray, float]:

@@ -9,7 +9,7 @@ import numpy as np
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
-from ui import shelf
+from ui import explore, shelf
 from ui.edge import spoken
 from ui.shelf import Page
 from ui.theme import mounted
@@ -18,6 +18,7 @@ from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
 from vae.latents import PATHS
 from vae.pictures import images
+from vae.pictures.framing import Framed, frame
 
 SIDES = ("a", "b")
 STEPS = (2, 33)
@@ -33,21 +34,31 @@ def example(model_id: str, index: int) -> tuple[list[float], dict]:
     examples = checkpoint.atlas.examples
     if not (isinstance(index, int) and 0 <= index < len(examples)):
         raise BadInput(say("morph.no_example", value=str(index)[:40], count=len(examples)))
-    return _side(checkpoint, examples[index])
+    return _side(checkpoint, Framed(examples[index], "example"))
 
 
 def upload(model_id: str, file: str) -> tuple[list[float], dict]:
     """The side that shows a visitor's picture, brought to the model's form. BadInput for what is no picture."""
     if not isinstance(file, str):
         raise BadInput(say("morph.no_file"))
+    checkpoint, brought = shelf.get(model_id), images.load(file)
+    framed = frame(brought, checkpoint.form)
+    z, view = _side(checkpoint, framed)
+    return z, view if framed.eyes is None else view | explore.for_eyes(brought, framed)
+
+
+def eyes(model_id: str, portrait: dict) -> tuple[list[float], dict]:
+    """The side that shows an upload anew, cut by the eyes that a visitor set. portrait: explore.for_eyes' answer, mended."""
     checkpoint = shelf.get(model_id)
-    return _side(checkpoint, checkpoint.prepare(images.load(file)))
+    brought, by_hand = explore.given(portrait)
+    z, view = _side(checkpoint, frame(brought, checkpoint.form, **by_hand))
+    return z, view | portrait
 
 
 def drawing(model_id: str, png: str) -> tuple[list[float], dict]:
     """The side that shows what was drawn by hand: a PNG as a data URL. BadInput for anything else, or an empty sheet."""
     checkpoint = shelf.get(model_id)
-    return _side(checkpoint, checkpoint.prepare(images.from_data_url(png)))
+    return _side(checkpoint, frame(images.from_data_url(png), checkpoint.form))
 
 
 def picked(model_id: str, z: list[float] | None) -> tuple:
@@ -78,13 +89,10 @@ def keep(model_id: str, a: list[float], b: list[float], steps: int, path: str) -
     return save_bytes_to_cache(gif, f"{shelf.get(model_id).name}-morph.gif", get_upload_folder())
 
 
-def _side(checkpoint: Checkpoint, given: np.ndarray) -> tuple[list[float], dict]:
-    """given: uint8 (H, W, C) in the model's form."""
-    z = checkpoint.encode(given[None])
-    view = _view(checkpoint, given, checkpoint.decode(z)[0])
-    if not checkpoint.is_familiar(given):
-        view["note"] = say("morph.unfamiliar")
-    return z[0].tolist(), view
+def _side(checkpoint: Checkpoint, framed: Framed) -> tuple[list[float], dict]:
+    z = checkpoint.encode(framed.picture[None])
+    view = _view(checkpoint, framed.picture, checkpoint.decode(z)[0])
+    return z[0].tolist(), view | {"note": explore.note(framed, checkpoint)}
 
 
 def _view(checkpoint: Checkpoint, given: np.ndarray, seen: np.ndarray) -> dict:
@@ -115,20 +123,21 @@ def side_html(name: str) -> str:
     words = {
         key: html.escape(say(f"morph.{key}", side=name.upper()))
         for key in ("given", "seen", "upload", "draw", "example")
-    }
+    } | {"eyes": html.escape(say("explore.eyes"))}
     return (
         f'<figure><img class="given" alt=""><figcaption>{words["given"]}</figcaption></figure>'
         f'<figure><img class="seen" alt=""><figcaption>{words["seen"]}</figcaption></figure>'
         f'<p role="status"></p><div class="starts" data-label="{words["example"]}"></div>'
         f'<div class="ways"><button class="lp-btn" data-way="upload">{words["upload"]}</button>'
-        f'<button class="lp-btn" data-way="draw" hidden>{words["draw"]}</button></div>'
+        f'<button class="lp-btn" data-way="draw" hidden>{words["draw"]}</button>'
+        f'<button class="lp-btn" data-way="eyes" hidden>{words["eyes"]}</button></div>'
     )
 
 
 def side(name: str, view: dict) -> gr.HTML:
-    """Picture and reconstruction of side "a" or "b", and where to get another. Events: "example", "drawing"."""
+    """Picture and reconstruction of side "a" or "b", and where to get another. Events: "example", "drawing", "eyes"."""
     return gr.HTML(
-        view, html_template=side_html(name), js_on_load=mounted("side.js", "example", "drawing"), apply_default_css=False,
+        view, html_template=side_html(name), js_on_load=mounted("side.js", "example", "drawing", "eyes"), apply_default_css=False,
         elem_id=f"morph-{name}", elem_classes="lp-side", input=f"#morph-{name}-file input", words=section("explore"),
     )  # fmt: skip
 
@@ -183,6 +192,7 @@ def build(page: Page) -> None:
         drop.upload(spoken(_on_upload), [page.model_id, drop], [point, component], **quiet)
         component.example(spoken(_on_example), page.model_id, [point, component], **quiet)
         component.drawing(spoken(_on_drawing), page.model_id, [point, component], **quiet)
+        component.eyes(spoken(_on_eyes), page.model_id, [point, component], **quiet)
     page.picked.change(spoken(picked), [page.model_id, page.picked], [points[0], a], **quiet)
     page.model_id.change(spoken(start), page.model_id, [points[0], a, points[1], b], **quiet)
     gr.on(
@@ -208,3 +218,7 @@ def _on_example(model_id: str, event: gr.EventData) -> tuple:
 
 def _on_drawing(model_id: str, event: gr.EventData) -> tuple:
     return drawing(model_id, event.png)
+
+
+def _on_eyes(model_id: str, event: gr.EventData) -> tuple:
+    return eyes(model_id, {name: getattr(event, name, None) for name in ("photo", "eyes", "turn")})

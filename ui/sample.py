@@ -11,13 +11,13 @@ import numpy as np
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
-from ui import explore, shelf
+from ui import explore, looks, shelf
 from ui.edge import spoken
 from ui.shelf import Page
 from ui.theme import mounted
 from ui.words import say
 from vae.errors import BadInput
-from vae.pictures import images, looks
+from vae.pictures import images
 
 COUNT, SEED, TEMPERATURE = (1, 64), (0, 2**31 - 1), (0, 1.5)
 PRIORS = ("mixture", "normal")

@@ -30,6 +30,7 @@ PRESETS = {  # what breaks, and how to mend it
     "two": {"latent": 2, "beta": 1},
     "normal": {"latent": 16, "beta": 1},
 }
+UPLOADS = ["image", ".zip", ".heic", ".heif", ".avif", ".jfif", ".jpe"]  # not every system knows the last as images
 TILES = 10
 LEFT, RIGHT, TOP, BOTTOM = 10, 230, 12, 110  # where the plots draw, in a box of 240 x 120
 # On a phone what moves lies far below the button that starts it.
@@ -245,7 +246,7 @@ def build(page: Page) -> None:
             )  # fmt: skip
             with gr.Column(visible=False) as upload:
                 files = gr.File(
-                    label=say("train.upload"), show_label=False, file_count="multiple", file_types=["image", ".zip"],
+                    label=say("train.upload"), show_label=False, file_count="multiple", file_types=UPLOADS,
                     height=130, elem_id="train-files",
                 )  # fmt: skip
                 gr.HTML(f'<div class="lp-train"><p>{say("train.upload_promise")}</p></div>')

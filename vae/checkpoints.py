@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from vae.errors import BadInput
 from vae.files import read_text
 from vae.model import VAE, Posterior, decoded, posterior_of, to_tensor
 from vae.recipe import TrainConfig
+
+if TYPE_CHECKING:
+    from vae.pictures.framing import Form
 
 DEFAULT = "avatars"
 BOUND = 8.0  # latents are clamped to +-BOUND: nothing a model learns lies further out
@@ -53,11 +57,18 @@ class Checkpoint:
         path = self.folder / "README.md"
         return read_text(path) if path.is_file() else ""
 
-    def prepare(self, picture: np.ndarray) -> np.ndarray:
-        """uint8 (H, W, C) of any size -> uint8 in the model's size, colours and framing."""
-        from vae.pictures.framing import fit
+    @cached_property
+    def form(self) -> "Form":
+        """What its pictures are, for framing.frame."""
+        from vae.pictures.framing import Form
 
-        return fit(picture, self.recipe.framing, self.model.config.size, self.model.config.channels)
+        return Form(self.recipe.framing, self.model.config.size, self.model.config.channels)
+
+    def prepare(self, picture: np.ndarray) -> np.ndarray:
+        """uint8 (H, W, C) of any size, or what else images.as_pictures takes -> uint8 in the model's form."""
+        from vae.pictures.framing import frame
+
+        return frame(picture, self.form).picture
 
     @cached_property
     def digest(self) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 
 from vae.errors import BadInput
 from vae.pictures import images
@@ -29,12 +29,12 @@ def ramp(width: int = 40, height: int = 24) -> np.ndarray:
     return np.stack([255 * columns // width, 255 * rows // height, 0 * rows + 90], axis=2).astype(np.uint8)
 
 
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
 def png_header(width: int, height: int) -> bytes:
     """A PNG that promises a size and holds next to nothing."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
@@ -43,6 +43,8 @@ def png_header(width: int, height: int) -> bytes:
 
 PICTURE = Image.fromarray(ramp())
 PNG, JPEG = file_of(PICTURE, "PNG"), file_of(PICTURE, "JPEG", quality=95)
+GIF = file_of(PICTURE.quantize(16), "GIF")
+GIF_HEAD = 13 + 3 * 2 ** ((GIF[10] & 7) + 1)  # bytes up to the end of its palette
 REFUSED = {
     "nothing": (b"", "no picture"),
     "text": (b"I am no picture at all, but long enough to look at.", "no picture"),
@@ -52,9 +54,9 @@ REFUSED = {
     "ppm, a format nobody needs here": (file_of(PICTURE, "PPM"), "no picture"),
     "eps, which would start Ghostscript": (file_of(PICTURE, "EPS"), "no picture"),
     "film": (b"\0\0\0\x20ftypisom" + bytes(100), "no picture"),
-    "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100), "JPEG or PNG"),
-    "heif of another brand": (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(100), "JPEG or PNG"),
-    "avif": (b"\0\0\0\x18ftypavif\0\0\0\0avifmif1" + bytes(100), "JPEG or PNG"),
+    "heic of nothing": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100), "JPEG"),
+    "heif of another brand": (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(100), "JPEG"),
+    "avif of nothing": (b"\0\0\0\x18ftypavif\0\0\0\0avifmif1" + bytes(100), "JPEG|cut short"),
     "truncated png": (PNG[: len(PNG) // 2], "cut short"),
     "truncated jpeg": (JPEG[: len(JPEG) // 2], "cut short"),
     "png of a header only": (PNG[:33], "no picture"),
@@ -64,6 +66,16 @@ REFUSED = {
     "20,000 x 20,000 in a header": (png_header(20_000, 20_000), "too large"),
     "10,000 x 10,000 in a header": (png_header(10_000, 10_000), "10,000 x 10,000 pixels"),
     "36 million pixels in 35 kB": (file_of(Image.new("1", (6000, 6000)), "PNG"), "6,000 x 6,000 pixels"),
+    "a million chunks before the pixels": (PNG[:33] + chunk(b"teSt", b"") * 10**6 + PNG[33:], "small parts"),
+    "a million chunks of no pixels": (PNG[:33] + chunk(b"IDAT", b"") * 10**6 + PNG[33:], "small parts"),
+    "a million chunks after the pixels": (PNG[:-12] + chunk(b"teSt", b"") * 10**6 + PNG[-12:], "small parts"),
+    "a million markers": (JPEG[:2] + b"\xff\xe5\0\2" * 10**6 + JPEG[2:], "small parts"),
+    "a million bytes between markers": (JPEG[:2] + b"\xff" * 10**6 + JPEG[2:], "small parts"),
+    "a million blocks of a comment": (
+        GIF[:GIF_HEAD] + b"!\xfe" + b"\1a" * 10**6 + b"\0" + GIF[GIF_HEAD:],
+        "small parts",
+    ),
+    "a million comments": (GIF[:GIF_HEAD] + b"!\xfe\1a\0" * 10**6 + GIF[GIF_HEAD:], "small parts"),
     "too many bytes": (PNG + bytes(images.MAX_BYTES), "bytes"),
 }
 
@@ -152,6 +164,7 @@ def test_sixteen_bits_are_scaled_and_not_clipped():
     for top in (1.0, 255.0, 65535.0):
         floats = Image.fromarray((values / 65535 * top).astype(np.float32))
         assert np.abs(images.load(file_of(floats, "TIFF"))[:, :, 0] - wanted).max() <= 1, top
+    assert np.abs(images.load(file_of(Image.fromarray(values.astype(">u2")), "TIFF"))[:, :, 0] - wanted).max() <= 1
     broken = values.astype(np.float32) / 65535
     broken[3, 3] = np.nan
     broken[4, 4] = np.inf
@@ -190,3 +203,71 @@ def test_a_large_picture_of_another_kind_is_taken_too():
     data = file_of(Image.new("RGBA", (3000, 2500), (200, 0, 0, 255)), "PNG", compress_level=1)
     loaded = images.load(data)
     assert max(loaded.shape) == images.LOADED_SIDE and loaded[0, 0].tolist() == [200, 0, 0]
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
+@pytest.mark.parametrize("bits", [8, 10, 12, 16])
+def test_greys_of_any_depth_fill_their_own_range(bits, kind, format):
+    if format == "PNG" and kind != np.uint16:
+        return
+    shares = np.linspace(0, 0.9, 256).reshape(16, 16)  # no pixel need be white
+    values = Image.fromarray((shares * (2**bits - 1)).round().astype(kind))
+    assert np.abs(images.load(file_of(values, format))[:, :, 0] - 255 * shares).max() <= 2
+
+
+def test_a_dark_picture_of_sixteen_bits_stays_dark():
+    eighth = np.linspace(0, 65535 / 8, 256).reshape(16, 16).round().astype(np.uint16)  # three stops under
+    assert images.load(file_of(Image.fromarray(eighth), "PNG")).max() == 32
+    made = np.arange(0, 16, dtype=np.uint16).repeat(16).reshape(16, 16) * 257  # of a dark picture of 8 bits
+    assert images.load(file_of(Image.fromarray(made), "PNG")).max() == 15
+    assert images.load(file_of(Image.fromarray(0 * made), "PNG")).max() == 0
+
+
+@pytest.mark.parametrize("kind", [np.uint16, ">u2", np.int32, np.float32])
+def test_turns_of_deep_greys_come_out_upright(kind):
+    upright = ramp()[..., 0]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = Image.fromarray(np.ascontiguousarray(np.rot90(upright)).astype(kind) * 257)
+    for format in ("TIFF", "PNG")[: 2 if kind == np.uint16 else 1]:
+        assert np.abs(images.load(file_of(stored, format, exif=exif))[..., 0].astype(int) - upright).max() <= 1
+
+
+@pytest.mark.parametrize("ending", ["jfif", "jpe", "png", ""])
+def test_a_file_is_what_its_bytes_say(tmp_path, ending):
+    file = tmp_path / f"picture.{ending}"
+    file.write_bytes(JPEG)
+    np.testing.assert_array_equal(images.load(file), images.load(JPEG))
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_avif_is_read_upright():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = Image.fromarray(np.ascontiguousarray(np.rot90(ramp())))
+    loaded = images.load(file_of(stored, "AVIF", quality=98, subsampling="4:4:4", exif=exif))
+    assert np.abs(loaded.astype(int) - ramp()).max() < 12
+
+
+def heic() -> bytes:
+    heif = pytest.importorskip("pillow_heif")
+    file = io.BytesIO()
+    heif.from_pillow(PICTURE.resize((80, 48), 0)).save(file, quality=95, chroma=444)
+    return file.getvalue()
+
+
+def test_heic_is_read():
+    loaded = images.load(heic())
+    assert loaded.shape == (48, 80, 3)
+    assert np.abs(loaded.astype(int) - np.asarray(PICTURE.resize((80, 48), 0))).mean() < 4
+    with pytest.raises(BadInput):
+        images.load(heic()[:400])
+
+
+def test_without_pillow_heif_heic_is_refused_with_what_to_do(monkeypatch):
+    data = heic()
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    with pytest.raises(BadInput, match="pip install pillow-heif.*JPEG or PNG"):
+        images.load(data)

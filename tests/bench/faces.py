@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from tests.bench.report import percent, table
-from vae.pictures import faces
+from vae.pictures.framing import Form, frame
 
 COUNT = 300
 FOLLOW, FORWARD = 21.2, 47.96  # pixels: the eyes' middle in a training frame is FORWARD + FOLLOW * turn
@@ -65,14 +65,14 @@ def measure(pictures: list[tuple[Image.Image, float]], setting: Setting) -> list
     for face, turn in pictures:
         picture, scale, offset = placed(face, setting, dice)
         began = time.process_time()
-        framed = faces.frame(picture, 96, 3)
+        framed = frame(picture, Form("portrait", 96, 3))
         seconds.append(time.process_time() - began)
-        fallbacks += framed.notes[0] != "eyes"
+        fallbacks += framed.how != "eyes"
         truth = FORWARD + FOLLOW * turn + np.array([-12, 12]) + 45.1j
         error = abs((framed.eyes @ [1, 1j] - offset) / scale - truth)
-        is_found = framed.notes[0] not in ("none", "absent") and error.max() < 12
+        is_found = framed.how != "square" and error.max() < 12
         found += is_found
-        if is_found and framed.notes[0] == "eyes":
+        if is_found and framed.how == "eyes":
             errors.extend(100 / 96 * error)
     median, most = (f"{np.percentile(errors, q):.2f} %" for q in (50, 95))
     share = (percent(count / len(pictures)) for count in (found, fallbacks))

@@ -254,8 +254,8 @@ def test_a_face_is_found_and_framed_as_python_does(modules, how):
     index, *place = PORTRAITS[how]
     picture = pasted(example("faces", index), *place)
     for size, channels in ((64, 3), (96, 1)):
-        made, wanted = framed(modules, picture, size, channels), faces.frame(picture, size, channels)
-        assert tuple(made["notes"]) == wanted.notes and wanted.notes[0] == "eyes"
+        made, wanted = framed(modules, picture, size, channels), test_faces.portrait(picture, size, channels)
+        assert tuple(made["notes"]) == wanted.notes and wanted.how == "eyes"
         apart = np.hypot(*(wanted.eyes[1] - wanted.eyes[0]))
         assert np.abs(made["eyes"] - wanted.eyes).max() < 0.03 * apart
         assert abs(made["turn"] - wanted.turn) < 0.03
@@ -265,7 +265,7 @@ def test_a_face_is_found_and_framed_as_python_does(modules, how):
 @finds
 def test_of_several_faces_the_largest_is_taken(modules):
     pair = np.hstack([test_faces.drawn(300, size=0.7), test_faces.drawn(300)])
-    made, wanted = framed(modules, pair, 64, 3), faces.frame(pair, 64, 3)
+    made, wanted = framed(modules, pair, 64, 3), test_faces.portrait(pair, 64, 3)
     assert tuple(made["notes"]) == wanted.notes and "several" in wanted.notes
     assert far(made["picture"], wanted.picture) < PORTRAIT_CLOSE
 
@@ -274,7 +274,7 @@ def test_of_several_faces_the_largest_is_taken(modules):
 @pytest.mark.parametrize("shape", [(110, 80), (60, 150)])
 def test_without_a_face_the_middle_is_taken(modules, shape):
     picture = noise(*shape)
-    made, wanted = framed(modules, picture, 48, 3), faces.frame(picture, 48, 3)
+    made, wanted = framed(modules, picture, 48, 3), test_faces.portrait(picture, 48, 3)
     assert tuple(made["notes"]) == wanted.notes == ("none",)
     assert far(made["picture"], wanted.picture) < CLOSE
     np.testing.assert_allclose(made["eyes"], wanted.eyes)
@@ -305,7 +305,7 @@ def by_eyes(
 def test_given_eyes_are_brought_to_their_places_as_python_does(modules, eyes, turn, channels):
     picture = test_faces.drawn()
     made = by_eyes(modules, picture, eyes, 96, channels, turn)
-    assert far(made, faces.frame_by_eyes(picture, eyes, 96, channels, turn)) < PORTRAIT_CLOSE
+    assert far(made, test_faces.by_eyes(picture, eyes, 96, channels, turn)) < PORTRAIT_CLOSE
 
 
 @pytest.mark.parametrize(
@@ -315,4 +315,4 @@ def test_eyes_that_cannot_be_are_refused(modules, eyes):
     picture = np.zeros((50, 60, 3), np.uint8)
     assert by_eyes(modules, picture, eyes) == "eyes"
     with pytest.raises(BadInput, match="eyes"):
-        faces.frame_by_eyes(picture, np.array(eyes, float), 64, 3)
+        test_faces.by_eyes(picture, np.array(eyes, float), 64, 3)

@@ -12,6 +12,7 @@ expect.set_options(timeout=30_000)
 pytestmark = pytest.mark.browser
 
 TILES, CLOSER = "#sample-gallery .tiles img", "#sample-gallery .closer img"
+PORTRAITS = next((name for name in checkpoints.names() if checkpoints.load(name).recipe.framing == "portrait"), None)
 GREY = next((name for name in checkpoints.names() if checkpoints.load(name).model.config.channels == 1), None)
 
 
@@ -156,6 +157,28 @@ def test_a_file_that_is_no_picture_is_answered_and_nothing_is_lost(page, url, tm
 
 
 @pytest.mark.skipif(GREY is None, reason="no grey model here")
+@pytest.mark.skipif(PORTRAITS is None, reason="no checkpoint of portraits")
+def test_a_portrait_without_a_face_says_so_and_its_eyes_can_be_set_again_and_again(page, url, tmp_path):
+    Image.new("RGB", (300, 200), (60, 120, 180)).save(tmp_path / "scene.png")
+    open_tab(page, url, "Morph")
+    before = source(page, "#morph-a .given")
+    page.locator(f"#lp-header [data-id={PORTRAITS}]").click()
+    before = another(page, "#morph-a .given", before)
+    eyes = page.locator("#morph-a [data-way=eyes]")
+    expect(eyes).to_be_hidden()
+    page.locator("#morph-a-file input[type=file]").set_input_files(tmp_path / "scene.png")
+    expect(page.locator("#morph-a [role=status]")).to_contain_text("the middle of the picture was taken")
+    before = source(page, "#morph-a .given")
+    for _ in range(2):
+        eyes.click()
+        dialog = page.locator("#morph-a .lp-eyes")
+        dialog.get_by_role("button", name="eye 1").press("ArrowDown")
+        dialog.get_by_role("button", name="Done").click()
+        expect(page.locator("#morph-a [role=status]")).not_to_contain_text("the middle of the picture was taken")
+    page.locator("#morph-a .starts button").first.click()
+    expect(eyes).to_be_hidden()
+
+
 def test_another_model_fills_both_tabs_and_takes_a_drawing(page, url):
     open_tab(page, url, "Sample")
     before = source(page, TILES)

@@ -1,4 +1,4 @@
-// From any picture to the form that a model was trained on, as vae/framing.py does it: a square, MNIST's digits, Fashion-MNIST's
+// From any picture to the form that a model was trained on, as vae/pictures/framing.py does it: a square, MNIST's digits, Fashion-MNIST's
 // garments. A picture is ImageData, what is made of it bytes (H, W, C).
 import {
   clipped, closed, cropped, cut, even, fitted, gaussian, joined, KERNELS, laid, mapped, most, percentile, pixels, planes, resized,
@@ -6,7 +6,7 @@ import {
 } from "./planes.js";
 
 const LONGEST = 1600; // pixels of the longer side of what is opened; no model here looks closer
-const [SHORTEST, SLIMMEST] = [8, 20]; // a side in pixels, and a side over the other, as vae.images takes them
+const [SHORTEST, SLIMMEST] = [8, 20]; // a side in pixels, and a side over the other, as vae.pictures.images takes them
 
 // A visitor's file -> upright, on white. Throws "unreadable" for what is no picture, "misshapen" for one too small or too long.
 export async function opened(blob) {

@@ -29,7 +29,7 @@ export class MorphPage {
       });
       const element = root.querySelector(`#morph-${name}`);
       element.after(file);
-      const events = { example: ({ index }) => this.#put(name, { example: index }), drawing: ({ png }) => this.#put(name, { drawing: png }) };
+      const events = { example: ({ index }) => this.#put(name, { example: index }), drawing: ({ png }) => this.#put(name, { drawing: png }), eyes: portrait => this.#put(name, portrait) };
       return [name, mounted(side, element, { input: `#${file.id}`, words: boardWords }, events)];
     }));
     this.film = mounted(film, root.querySelector(".lp-film"), { share: words.share });
@@ -57,11 +57,12 @@ export class MorphPage {
   async #put(name, from) {
     const { turn } = this, asked = (this.sides[name].asked = {});
     try {
-      const { z, seen: given, note = "" } = from.z ? from : await this.read(from);
+      const { z, seen: given, note = "", ...portrait } = from.z ? from : await this.read(from);
       const [seen] = await this.draw([z]);
       if (turn !== this.turn || asked !== this.sides[name].asked) return;
       this.ends[name] = z;
-      this.sides[name].value = { given: given ?? seen, seen, note, examples: this.examples, draws: this.draws };
+      const own = { given: given ?? seen, seen, note, examples: this.examples, draws: this.draws };
+      this.sides[name].value = { ...own, ...(from.photo ? from : portrait) }; // set once, the eyes can be set again
       this.#soon();
     } catch (error) {
       if (turn === this.turn) this.failed(error);

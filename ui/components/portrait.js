@@ -1,4 +1,4 @@
-// Finds the face in a picture and frames it by its eyes, as vae/faces.py does; the finder's network is run by whoever asks.
+// Finds the face in a picture and frames it by its eyes, as vae/pictures/faces.py does; the finder's network is run by whoever asks.
 // A point is [x, y] in pixels from the top left corner, taken as the complex number x + iy, so that a turn with a change of size
 // is one product. "Left" is left in the picture.
 import { square } from "./framing.js";
@@ -16,7 +16,7 @@ const SURE = 0.65; // at closer ones
 const WIDER = 1.036; // its eyes stand so much farther apart than the training faces' landmarks
 
 // see(view): the finder's promise of { boxes, scores } for SIDE x SIDE x 3 numbers in [-1, 1]; null where there is no finder.
-// -> { picture: bytes (H, W, C), eyes: in the image, left one first, turn: of the head, notes: keys of NOTES in vae/faces.py }.
+// -> { picture: bytes (H, W, C), eyes: in the image, left one first, turn: of the head, notes: as vae/pictures/framing.py's Framed has them }.
 export async function frame(image, size, channels, see) {
   const levels = halvings(image);
   const faces = see && (await find(levels, see).catch(error => console.warn("the finder of faces failed:", error)));
@@ -32,7 +32,7 @@ export async function frame(image, size, channels, see) {
     turn = 0;
   }
   const { picture, inside } = byEyes(levels, eyes, size, channels, turn);
-  return { picture, eyes, turn, notes: [how, faces.length > 1 && "several", inside < ENOUGH && "border"].filter(Boolean) };
+  return { picture, eyes, turn, notes: [how !== "eyes" && how, faces.length > 1 && "several", inside < ENOUGH && "border"].filter(Boolean) };
 }
 
 // Turned, scaled and cut so that the eyes come to their places, which move aside with the head's turn. Throws "eyes" where they

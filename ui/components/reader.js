@@ -39,7 +39,7 @@ async function framed(from, look, { framing, size, channels }) {
   const shares = eyes.map(eye => eye.map((at, way) => Math.min(1, Math.max(0, at / sides[way]))));
   return {
     picture: as(picture), photo: await shrunk(image), eyes: shares, turn,
-    notes: notes.filter(note => note !== "eyes").map(note => `face_${note}`),
+    notes: notes.map(note => `face_${note}`),
   };
 }
 

@@ -1,11 +1,19 @@
 // One end of a morph: its picture, what the model makes of it, and three ways to another picture: an example, a file
-// (chosen or dropped), a drawing by hand. Value: {given, seen, note, examples: [url], draws}.
+// (chosen or dropped), a drawing by hand; a portrait's eyes can be set. Value: {given, seen, note, examples: [url], draws}, of a
+// portrait that was brought also {photo, eyes, turn}, as eyes.js takes them.
 import { Board } from "./draw.js";
+import { Eyes } from "./eyes.js";
 
 export default function ({ element, props, trigger, watch }) {
-  const [given, seen, note, starts, browse, pen] = [
-    "img.given", "img.seen", "p", ".starts", "[data-way=upload]", "[data-way=draw]",
+  const [given, seen, note, starts, browse, pen, setter] = [
+    "img.given", "img.seen", "p", ".starts", "[data-way=upload]", "[data-way=draw]", "[data-way=eyes]",
   ].map(at => element.querySelector(at));
+
+  const board = new Board(props.words, png => trigger("drawing", { png }));
+  const crosses = new Eyes(props.words, portrait => trigger("eyes", portrait));
+  element.append(board.element, crosses.element);
+  pen.addEventListener("click", () => board.open());
+  setter.addEventListener("click", () => crosses.open());
 
   function fill() {
     const { given: picture = "", seen: again = "", note: words = "", examples = [], draws } = props.value ?? {};
@@ -15,6 +23,8 @@ export default function ({ element, props, trigger, watch }) {
     }
     note.textContent = words;
     pen.hidden = !draws;
+    setter.hidden = !props.value?.photo;
+    crosses.load(props.value ?? {});
     if (starts.dataset.first === examples[0]) return; // the same model's: leave them, and the focus, where they are
     starts.dataset.first = examples[0];
     starts.replaceChildren(...examples.map((url, index) => {
@@ -35,10 +45,6 @@ export default function ({ element, props, trigger, watch }) {
     input().files = event.dataTransfer.files;
     input().dispatchEvent(new Event("change", { bubbles: true }));
   });
-
-  const board = new Board(props.words, png => trigger("drawing", { png }));
-  element.append(board.element);
-  pen.addEventListener("click", () => board.open());
 
   fill();
   watch("value", fill);

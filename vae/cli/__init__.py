@@ -26,7 +26,7 @@ from vae.recipe import fields as recipe_entries
 from vae.training import train
 
 CHECKPOINT_HELP = "a name under checkpoints/, a folder, or a hub id such as owner/name"
-OUT_HELP = "*.npy: (N, H, W, C) uint8; *.png: one grid; *.gif: a film; anything else: a folder of PNGs"
+OUT_HELP = "*.npy: (N, H, W, C) uint8; *.png, *.jpg, *.webp: one grid; *.gif: a film; no ending: a folder of PNGs"
 MAX_COUNT = 100_000
 
 

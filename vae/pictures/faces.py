@@ -1,8 +1,8 @@
-"""Finds the face in a photograph and frames it as the faces that a model was trained on: eyes level, and in their places.
+"""Finds the faces in a photograph, and cuts a picture by a face's eyes: level, and where the training faces have them.
 
 The finder is BlazeFace's short-range model (Bazarevsky et al. 2019, "BlazeFace: Sub-millisecond Neural Face Detection on Mobile
-GPUs"); tools/facefinder makes its file. A picture is uint8 (H, W, C). Inside, a point is a complex number, x + iy in pixels from
-the picture's top left corner, so that a turn with a change of size is one product. "Left" is left in the picture.
+GPUs"); tools/facefinder makes its file. A picture is uint8 (H, W, C). A point is a complex number, x + iy in pixels from the
+picture's top left corner, so that a turn with a change of size is one product. "Left" is left in the picture.
 """
 
 from collections.abc import Iterator
@@ -11,28 +11,19 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike
 from PIL import Image, ImageChops, ImageFilter
 
-from vae.errors import BadInput
-from vae.pictures.images import as_image, square
+from vae.pictures.images import as_image
 
 # The training faces have their eyes on this line of a frame of 96 x 96, so far apart; their middle follows the head's turn.
 FRAME, MIDDLE, LEVEL, APART = 96, 47.8, 45.1, 24.0
 FOLLOW = 0.79  # eye distances per eye distance that the nose is aside: measured on 300 of the training faces
 MOST_TURN = 0.5  # from here on the eyes' distance says little about the head's size; the training faces are turned less
-ENOUGH = 0.97  # of the frame inside the picture: the rest is a rim, and not worth a word
+FINDER = Path(__file__).with_name("blazeface.onnx")
+SIDE = 128  # pixels of the square that the finder sees
+LEAST_SCORE, SURE = 0.5, 0.65  # of a find at a first look, and at closer ones
+WIDER = 1.036  # its eyes stand so much farther apart than the training faces' landmarks
 BOX_APART, BOX_LEVEL = 0.403, -0.22  # where the finder's box has the eyes of a usual face, in its sides from its centre
-
-NOTES = {
-    "eyes": "the face was found and framed by its eyes",
-    "profile": "turned far to the side, so framed by its outline",
-    "unsure": "a face, but not both of its eyes, so framed by its outline",
-    "none": "no face was found: the middle of the picture",
-    "absent": "nothing looks for faces until onnxruntime is installed: the middle of the picture",
-    "several": "several faces were found, and the largest was taken",
-    "border": "the frame reaches beyond the picture",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +32,6 @@ class Face:
 
     score: float
     points: np.ndarray  # (5,) complex
-
-    @property
-    def eyes(self) -> np.ndarray:
-        """(2, 2): x and y of the left eye, then of the right one."""
-        return _pairs(self.points[2:4])
 
     @property
     def centre(self) -> complex:
@@ -61,68 +47,18 @@ class Face:
         """From the left eye to the right one."""
         return complex(self.points[3] - self.points[2]) or 1e-9
 
-    @property
-    def turn(self) -> float:
-        """How far the nose is right of the eyes' middle, in eye distances."""
-        return float(((self.points[4] - self.points[2:4].mean()) / self.axis).real)
+    def eyes(self, width: int, height: int) -> tuple[np.ndarray, float, str]:
+        """What to cut a picture of that size by: (2,) eyes, the head's turn (the nose from their middle, in their distances), "".
 
-
-@dataclass(frozen=True, eq=False)
-class Framed:
-    """A framed picture, and how that went: `notes` are keys of NOTES, the first tells what the frame went by.
-
-    Where no face was found, `eyes` are the places in the given picture where the frame would have them.
-    """
-
-    picture: np.ndarray  # (size, size, channels) uint8
-    eyes: np.ndarray  # (2, 2): x, y in the given picture, left one first
-    turn: float
-    notes: tuple[str, ...]
-
-
-def frame(picture: np.ndarray, size: int, channels: int) -> Framed:
-    """(H, W, C) -> (size, size, channels), framed by the eyes; else by the face's box; else the middle square.
-
-    The same picture gives the same frame. Raises BadInput only for what is no picture.
-    """
-    image = as_image(picture)
-    try:
-        faces = find(picture)
-        fallback = "none"
-    except ImportError:
-        faces, fallback = [], "absent"
-    if not faces:
-        side = min(image.size)
-        corner = complex(image.width - side, image.height - side) / 2
-        return Framed(square(picture, size, channels), _pairs(_places(side) + corner), 0.0, (fallback,))
-    face = faces[0]
-    eyes, turn, how = face.points[2:4], face.turn, _trust(face, image)
-    if how != "eyes":
-        middle, half = face.centre + 1j * BOX_LEVEL * face.side, BOX_APART / 2 * face.side
-        eyes, turn = np.array([middle - half, middle + half]), 0.0
-    framed, inside = _by_eyes(image, eyes, size, channels, turn)
-    notes = [how, "several" * (len(faces) > 1), "border" * (inside < ENOUGH)]
-    return Framed(framed, _pairs(eyes), turn, tuple(filter(None, notes)))
-
-
-def frame_by_eyes(picture: np.ndarray, eyes: ArrayLike, size: int, channels: int, turn: float = 0.0) -> np.ndarray:
-    """(H, W, C), (2, 2) x and y of both eyes in its pixels -> (size, size, channels): turned, scaled and cut by them.
-
-    The left eye comes to (35.8, 45.1) / 96 of the frame, the right one to (59.8, 45.1) / 96, both moved aside with the head's
-    turn, as Face.turn measures it. Beyond the picture its edge goes on, blurred. Raises BadInput if the eyes lie
-    outside the picture or closer together than two pixels.
-    """
-    image = as_image(picture)
-    try:
-        points = np.asarray(eyes, float)
-    except (TypeError, ValueError):
-        points = np.empty(0)
-    if points.shape != (2, 2) or not ((points >= 0) & (points <= image.size)).all() or not np.isfinite(turn):
-        raise BadInput(f"Two eyes are needed, each as x, y inside the picture of {image.width} x {image.height}.")
-    left, right = sorted(points @ [1, 1j], key=lambda point: point.real)
-    if abs(right - left) < 2:
-        raise BadInput("The eyes lie on one another: they need to be at least two pixels apart.")
-    return _by_eyes(image, np.array([left, right]), size, channels, turn)[0]
+        If the eyes are not to be trusted: those of a usual face in the box, 0, and "profile" (turned too far) or "unsure".
+        """
+        eyes = self.points[2:4]
+        turn = float(((self.points[4] - eyes.mean()) / self.axis).real)
+        is_inside = (np.clip(eyes.real, 0, width) + 1j * np.clip(eyes.imag, 0, height) == eyes).all()
+        if abs(turn) <= MOST_TURN and is_inside and 0.5 < abs(self.axis) / (BOX_APART * self.side) < 1.6:
+            return eyes, turn, ""
+        middle, half = self.centre + 1j * BOX_LEVEL * self.side, BOX_APART / 2 * self.side
+        return np.array([middle - half, middle + half]), 0.0, "unsure" if abs(turn) <= MOST_TURN else "profile"
 
 
 def find(picture: np.ndarray) -> list[Face]:
@@ -147,16 +83,12 @@ def _squares(width: int, height: int) -> Iterator[list[tuple[complex, float]]]:
     middle, longer = complex(width, height) / 2, max(width, height)
     yield [(middle, longer)]
     yield [(middle, 1.6 * longer)]
-    for side in (longer / 2, longer / 4):
-        if side >= SIDE / 2:
-            columns, rows = (_steps(length, side) for length in (width, height))
-            yield [(complex(x, y), side) for y in rows for x in columns]
-
-
-def _steps(length: float, side: float) -> np.ndarray:
-    """Centres of intervals of that side that cover the length and overlap by half or more; one in the middle if it is enough."""
-    count = max(1, int(np.ceil(2 * length / side)) - 1)
-    return length / 2 + np.linspace(-0.5, 0.5, count) * (length - side) if count > 1 else np.array([length / 2])
+    for side in (side for side in (longer / 2, longer / 4) if side >= SIDE / 2):
+        # They overlap by half or more; where one is enough it stands in the middle.
+        counts = [max(1, int(np.ceil(2 * length / side)) - 1) for length in (width, height)]
+        steps = [(length - side) / max(1, count - 1) for length, count in zip((width, height), counts, strict=True)]
+        columns, rows = ((np.arange(count) - (count - 1) / 2) * step for count, step in zip(counts, steps, strict=True))
+        yield [(middle + complex(x, y), side) for y in rows for x in columns]
 
 
 def _precise(image: Image.Image, face: Face) -> Face | None:
@@ -172,23 +104,6 @@ def _precise(image: Image.Image, face: Face) -> Face | None:
     points = face.points.copy()
     points[2:4] = points[2:4].mean() + (points[2:4] - points[2:4].mean()) / WIDER
     return Face(face.score, points)
-
-
-def _trust(face: Face, image: Image.Image) -> str:
-    """-> what to frame by, as NOTES names it."""
-    if abs(face.turn) > MOST_TURN:
-        return "profile"
-    is_inside = (face.eyes >= 0).all() and (face.eyes <= image.size).all()
-    return "eyes" if is_inside and 0.5 < abs(face.axis) / (BOX_APART * face.side) < 1.6 else "unsure"
-
-
-# The finder
-
-FINDER = Path(__file__).with_name("blazeface.onnx")
-SIDE = 128  # pixels of the square that it sees
-LEAST_SCORE = 0.5  # at a first look
-SURE = 0.65  # at closer ones
-WIDER = 1.036  # its eyes stand so much farther apart than the training faces' landmarks
 
 
 @cache
@@ -244,21 +159,21 @@ def _overlap(one: np.ndarray, many: np.ndarray) -> np.ndarray:
     return across * down / np.maximum(sides[1:] ** 2 + sides[0] ** 2 - across * down, 1e-9)
 
 
-# Cutting
-
-
-def _places(size: float, turn: float = 0.0) -> np.ndarray:
-    """(2,): the left and the right eye's place in a frame of that size."""
+def places(size: float, turn: float = 0.0) -> np.ndarray:
+    """(2,): the left and the right eye's place in a frame of that size, moved aside with the head's turn."""
     middle = MIDDLE + APART * FOLLOW * np.clip(turn, -MOST_TURN, MOST_TURN) + 1j * LEVEL
     return (middle + APART * np.array([-0.5, 0.5])) * (size / FRAME)
 
 
-def _by_eyes(image: Image.Image, eyes: np.ndarray, size: int, channels: int, turn: float) -> tuple[np.ndarray, float]:
-    """-> the frame, and the share of it that lies inside the picture."""
-    places = _places(size, turn)
-    scale = complex((eyes[1] - eyes[0]) / (places[1] - places[0]))
-    offset = complex(eyes[0] - scale * places[0])
-    image = image.convert("L" if channels == 1 else "RGB")
+def cut(picture: np.ndarray, eyes: np.ndarray, size: int, channels: int, turn: float = 0.0) -> tuple[np.ndarray, float]:
+    """(H, W, C), (2,) left and right eye -> (size, size, channels) with both in their places, the share of it in the picture.
+
+    Turned, scaled and shifted; beyond the picture its edge goes on, blurred.
+    """
+    at = places(size, turn)
+    scale = complex((eyes[1] - eyes[0]) / (at[1] - at[0]))
+    offset = complex(eyes[0] - scale * at[0])
+    image = as_image(picture).convert("L" if channels == 1 else "RGB")
     mask = _sampled(Image.new("L", image.size, 255), scale, offset, size)
     framed = _sampled(image, scale, offset, size, is_continued=True)
     inside = float(np.asarray(mask).mean()) / 255
@@ -290,7 +205,3 @@ def _sampled(image: Image.Image, scale: complex, offset: complex, size: int, is_
     matrix = (scale.real, -scale.imag, offset.real, scale.imag, scale.real, offset.imag)
     how = Image.Resampling.BICUBIC if is_continued else Image.Resampling.BILINEAR  # the finder needs no more
     return image.transform((2 * size, 2 * size), Image.Transform.AFFINE, matrix, how).reduce(2)
-
-
-def _pairs(points: np.ndarray) -> np.ndarray:
-    return np.stack([points.real, points.imag], axis=-1)

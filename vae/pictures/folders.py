@@ -18,7 +18,7 @@ import numpy as np
 from vae.data import Pictures, Report
 from vae.errors import BadInput
 from vae.pictures import images
-from vae.pictures.framing import fit
+from vae.pictures.framing import Form, frame
 from vae.pictures.tables import MAX_WORD, read_table
 
 SUFFIXES = {
@@ -92,11 +92,12 @@ def from_files(
     count = len(files)
     if count > most:
         raise BadInput(f"{source.name} holds {count:,} pictures; {most:,} is the limit.")
+    form = Form(framing, size, channels)
     names, pictures, sides, skipped = [], [], [], []
     for name, read in sorted(files.items()):
         try:
             picture = images.load(read())
-            pictures.append(fit(picture, framing, size, channels))
+            pictures.append(frame(picture, form).picture)
         except BadInput as error:
             skipped.append((name, str(error)))
             if len(skipped) > min(max(SKIPPED, SKIPPED_SHARE * count), count / 2):

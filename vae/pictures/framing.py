@@ -1,17 +1,114 @@
-"""From any picture to the form that a model was trained on: a square, a portrait, MNIST's digits, Fashion-MNIST's garments.
+"""The one door to a model: any picture -> the form it was trained on, a square, a portrait, MNIST's digit, a garment.
 
 A picture is uint8 of shape (H, W, C), C = 1 (grey) or 3 (RGB). The recipe of a model names its framing.
 """
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 
 from vae.errors import BadInput
 from vae.pictures import faces
-from vae.pictures.images import as_image, square
+from vae.pictures.images import as_image, as_pictures, square
+
+ENOUGH = 0.97  # of the frame inside the picture: the rest is a rim, and not worth a note
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a model's pictures are: uint8 (size, size, channels), framed as the entry of FRAMINGS says."""
+
+    framing: str
+    size: int
+    channels: int
+
+
+@dataclass(frozen=True, eq=False)
+class Framed:
+    """A picture in a form, and how it came there. Only portraits have eyes; where no face was found, as if the frame had one.
+
+    how: "square", "digit", "garment", "eyes", or "outline", of a face without eyes to go by. notes, of portraits: why it is not
+    "eyes" ("profile", "unsure", "none": no face, "absent": no onnxruntime), "several" faces, "border": some lies outside.
+    """
+
+    picture: np.ndarray  # (size, size, channels) uint8
+    how: str
+    notes: tuple[str, ...] = ()
+    eyes: np.ndarray | None = None  # (2, 2): x, y in the given picture, left one first
+    turn: float = 0.0  # how far the nose is right of the eyes' middle, in eye distances
+
+
+def frame(picture: ArrayLike, form: Form, eyes: ArrayLike | None = None, turn: float = 0.0) -> Framed:
+    """(H, W, C), or what else images.as_pictures takes -> the picture in the form; the same one, the same frame.
+
+    With eyes, (2, 2) x and y of both in pixels, it is cut by them and the head's turn: the left one comes to
+    (35.8, 45.1) / 96 of the frame, the right one to (59.8, 45.1) / 96, both moved aside with the turn. Raises BadInput for what
+    is no picture, shows no shape where a digit or garment is wanted, or for eyes outside it or closer than two pixels.
+    """
+    picture = as_pictures(picture, ndim=3)
+    if eyes is not None:
+        return _by_given_eyes(picture, form, eyes, turn)
+    if form.framing not in FRAMINGS:
+        raise BadInput(f"There is no framing {form.framing!r}: {', '.join(FRAMINGS)} are known.")
+    return FRAMINGS[form.framing](picture, form)
+
+
+def _by_given_eyes(picture: np.ndarray, form: Form, eyes: ArrayLike, turn: float) -> Framed:
+    height, width = picture.shape[:2]
+    try:
+        points = np.asarray(eyes, float)
+    except (TypeError, ValueError, OverflowError):
+        points = np.empty(0)
+    if points.shape != (2, 2) or not ((points >= 0) & (points <= (width, height))).all() or not np.isfinite(turn):
+        raise BadInput(f"Two eyes are needed, each as x, y inside the picture of {width} x {height}.")
+    points = points[points[:, 0].argsort(kind="stable")]
+    if np.hypot(*(points[1] - points[0])) < 2:
+        raise BadInput("The eyes lie on one another: they need to be at least two pixels apart.")
+    cut, _ = faces.cut(picture, points @ [1, 1j], form.size, form.channels, turn)
+    return Framed(cut, "eyes", (), points, turn)
+
+
+def _portrait(picture: np.ndarray, form: Form) -> Framed:
+    height, width = picture.shape[:2]
+    try:
+        found, lack = faces.find(picture), "none"
+    except ImportError:
+        found, lack = [], "absent"
+    if not found:
+        side = min(height, width)
+        eyes = faces.places(side) + complex(width - side, height - side) / 2
+        return Framed(square(picture, form.size, form.channels), "square", (lack,), _pairs(eyes))
+    eyes, turn, doubt = found[0].eyes(width, height)
+    cut, inside = faces.cut(picture, eyes, form.size, form.channels, turn)
+    notes = (doubt, "several" * (len(found) > 1), "border" * (inside < ENOUGH))
+    return Framed(cut, "outline" if doubt else "eyes", tuple(filter(None, notes)), _pairs(eyes), turn)
+
+
+def _pairs(points: np.ndarray) -> np.ndarray:
+    return np.stack([points.real, points.imag], axis=-1)
+
+
+def _shape(picture: np.ndarray, form: Form) -> Framed:
+    is_digit = form.framing == "digit"
+    shape = centred_shape(picture, form.size, round((20 if is_digit else 28) * form.size / 28), by_mass=is_digit)
+    return Framed(np.repeat(shape, form.channels, axis=2), form.framing)
+
+
+FRAMINGS: dict[str, Callable[[np.ndarray, Form], Framed]] = {
+    "square": lambda picture, form: Framed(square(picture, form.size, form.channels), "square"),
+    "portrait": _portrait,
+    "digit": _shape,
+    "garment": _shape,
+}
+NOTHING = "The picture shows no shape: one dark shape on a light ground, or the other way round, is needed."
+FAINTEST = 0.1  # contrast, relative to the ground, under which a picture counts as empty
+WORKING_SIDE = 400  # pixels; fine enough for a pen, quick enough for a live page
+FINE = 8  # the pen is measured and changed at this many times the final size
+# Pixels in the 20-pixel box: percentiles 1, 50 and 99 over MNIST, as `_with_usual_pen` measures it.
+USUAL_PEN = (1.6, 2.5, 4.8)
 
 
 def centred_shape(picture: np.ndarray, size: int = 28, box: int = 20, by_mass: bool = True) -> np.ndarray:
@@ -35,14 +132,9 @@ def centred_shape(picture: np.ndarray, size: int = 28, box: int = 20, by_mass: b
         row = size / 2 - (shape.sum(1) @ np.arange(height)) / mass
         column = size / 2 - (shape.sum(0) @ np.arange(width)) / mass
     row, column = (int(np.clip(np.floor(at + 0.5), 0, size - side)) for at, side in ((row, height), (column, width)))
-    frame = np.zeros((size, size, 1), np.uint8)
-    frame[row : row + height, column : column + width, 0] = np.round(255 * shape)
-    return frame
-
-
-NOTHING = "The picture shows no shape: one dark shape on a light ground, or the other way round, is needed."
-FAINTEST = 0.1  # contrast, relative to the ground, under which a picture counts as empty
-WORKING_SIDE = 400  # pixels; fine enough for a pen, quick enough for a live page
+    sheet = np.zeros((size, size, 1), np.uint8)
+    sheet[row : row + height, column : column + width, 0] = np.round(255 * shape)
+    return sheet
 
 
 def _grey(picture: np.ndarray) -> np.ndarray:
@@ -107,18 +199,15 @@ def _stroke(grey: np.ndarray) -> np.ndarray:
 def _otsu(values: np.ndarray) -> float:
     """The threshold that parts values in [0, 1] into two groups with the largest variance between them (Otsu 1979)."""
     counts, edges = np.histogram(values, bins=256, range=(0, 1))
-    middles = (edges[:-1] + edges[1:]) / 2
-    below, above = np.cumsum(counts), counts.sum() - np.cumsum(counts)
-    sums = np.cumsum(counts * middles)
+    below, sums = np.cumsum(counts), np.cumsum(counts * (edges[:-1] + edges[1:]) / 2)
+    above = below[-1] - below
     with np.errstate(divide="ignore", invalid="ignore"):
         between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
     return float(edges[1 + np.nanargmax(between)])
 
 
 def _kept(mask: np.ndarray, is_photograph: bool) -> np.ndarray:
-    """(H, W) bool -> the same, grown a little, without specks; of a photograph also without what hangs on its edge,
-    unless that is all there is.
-    """
+    """(H, W) bool -> the same, grown a little, without specks, nor what hangs on a photograph's edge unless it is all."""
     from scipy import ndimage
 
     parts, count = ndimage.label(mask, structure=np.ones((3, 3)))
@@ -132,11 +221,6 @@ def _kept(mask: np.ndarray, is_photograph: bool) -> np.ndarray:
     return ndimage.binary_dilation(keep, iterations=1 + max(mask.shape) // 60)
 
 
-FINE = 8  # the pen is measured and changed at this many times the final size
-# Pixels in the 20-pixel box: percentiles 1, 50 and 99 over MNIST, as `_pen_width` measures it.
-USUAL_PEN = (1.6, 2.5, 4.8)
-
-
 def _with_usual_pen(shade: np.ndarray, box: int) -> np.ndarray:
     """A stroke far thinner or thicker than MNIST's is grown or shrunk to its middle width; the others stay as they are."""
     from scipy import ndimage
@@ -144,40 +228,10 @@ def _with_usual_pen(shade: np.ndarray, box: int) -> np.ndarray:
     height, width = (max(FINE, round(side * box * FINE / max(shade.shape))) for side in shade.shape)
     shape = np.pad(_resized(shade, width, height, Image.Resampling.BICUBIC), 2 * FINE) > 0.5
     depth = ndimage.distance_transform_edt(shape)
-    pen = _pen_width(depth)
+    pen = 4 * float(depth[depth > 0].mean())  # in a band the distances to its edge average a quarter of its width
     thinnest, usual, thickest = (side * FINE * box / 20 for side in USUAL_PEN)
     if thinnest <= pen <= thickest:
         return shade
-    change = (usual - pen) / 2
-    change = max(change, 1 - 0.8 * float(np.percentile(depth[shape], 90)))  # thinning must leave a line
+    change = max((usual - pen) / 2, 1 - 0.8 * float(np.percentile(depth[shape], 90)))  # thinning must leave a line
     distance = depth - ndimage.distance_transform_edt(~shape)
     return _cropped(np.clip(distance + change + 0.5, 0, 1), 0.5)
-
-
-def _pen_width(depth: np.ndarray) -> float:
-    """(H, W) distance of each inner pixel to the edge -> the stroke's width: in a band the distances average a quarter of it."""
-    return 4 * float(depth[depth > 0].mean())
-
-
-def _framed(picture: np.ndarray, size: int, channels: int, box: int, by_mass: bool) -> np.ndarray:
-    shape = centred_shape(picture, size, round(box * size / 28), by_mass)
-    return np.repeat(shape, channels, axis=2)
-
-
-def _portrait(picture: np.ndarray, size: int, channels: int) -> np.ndarray:
-    return faces.frame(picture, size, channels).picture
-
-
-FRAMINGS: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
-    "square": square,
-    "portrait": _portrait,
-    "digit": partial(_framed, box=20, by_mass=True),
-    "garment": partial(_framed, box=28, by_mass=False),
-}
-
-
-def fit(picture: np.ndarray, framing: str, size: int, channels: int) -> np.ndarray:
-    """(H, W, C) -> (size, size, channels), framed by the entry of FRAMINGS that the model's recipe names."""
-    if framing not in FRAMINGS:
-        raise BadInput(f"There is no framing {framing!r}: {', '.join(FRAMINGS)} are known.")
-    return FRAMINGS[framing](picture, size, channels)

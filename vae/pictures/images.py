@@ -5,9 +5,11 @@ limits stay as they are, ours are checked on each picture's header before a pixe
 """
 
 import base64
+import contextlib
 import io
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -16,6 +18,19 @@ from vae.errors import BadInput
 from vae.files import written_folder, written_whole
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+PHONE_FORMATS = ("AVIF", "HEIF")  # as far as this Pillow reads them: AVIF from 11.3 on, HEIC with pillow-heif
+PHONE_BRANDS = (
+    b"heic",
+    b"heix",
+    b"heim",
+    b"heis",
+    b"hevc",
+    b"hevx",
+    b"mif1",
+    b"msf1",
+    b"avif",
+    b"avis",
+)  # bytes 8 to 12
 MAX_BYTES = 30_000_000
 MAX_URL_CHARACTERS = 1_000_000  # of a drawing
 MAX_URL_PIXELS = 4_000_000
@@ -27,36 +42,62 @@ LOADED_SIDE = 2048  # what `load` gives back at most; no model here looks closer
 # The largest picture takes 500 MB while it is decoded, and a server has many threads.
 AT_ONCE = threading.BoundedSemaphore(2)
 
-# Brands of ISO media files (bytes 8 to 12) that hold photographs which Pillow reads only with plugins, or not everywhere.
-PHONE_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis")
-
 
 def load(source: str | Path | bytes, most: int = MAX_PIXELS) -> np.ndarray:
     """A file's path or its bytes -> (H, W, 3) uint8: RGB, upright, no alpha, first frame, longer side at most LOADED_SIDE.
 
-    Transparency is laid on white, 16-bit and float pictures are scaled to 8 bits, EXIF turns are applied. Raises BadInput for
-    whatever is no readable picture, and for one of more than `most` pixels (a JPEG may have twice as many), too small or too
-    long: before it is decoded.
+    What a file is, its bytes say, not its name. Transparency is laid on white, greys of more than 8 bits are scaled to 8 by
+    their own range, EXIF turns are applied. Raises BadInput for whatever is no readable picture, and for one of more than `most`
+    pixels (a JPEG may have twice as many), too small or too long: before it is decoded.
     """
     data = source if isinstance(source, bytes) else _read(Path(source))
     if len(data) > MAX_BYTES:
         raise BadInput(f"The picture has {len(data):,} bytes: at most {MAX_BYTES:,} are taken.")
-    if data[4:8] == b"ftyp" and data[8:12] in PHONE_BRANDS:
-        raise BadInput("This is a HEIC or AVIF picture, which cannot be read here: please save it as JPEG or PNG.")
+    formats = _phone_formats() if data[4:8] == b"ftyp" and data[8:12] in PHONE_BRANDS else FORMATS
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image, AT_ONCE:
+        with Image.open(_Reader(data), formats=formats) as image, AT_ONCE:
             _check_header(image, most)
             return np.array(_upright_rgb(image))  # a copy, because Pillow's own buffer cannot be written to
-    except BadInput:
+    except (BadInput, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadInput(f"The picture is far too large: at most {most:,} pixels are taken.") from error
     except UnidentifiedImageError as error:
-        raise BadInput("This file is no picture that can be read: PNG, JPEG, WebP, GIF, BMP and TIFF can.") from error
-    except MemoryError:
-        raise
+        if formats is FORMATS or "HEIF" in formats:
+            raise BadInput(
+                "This file is no picture that can be read: PNG, JPEG, WebP, AVIF, HEIC, GIF, BMP and TIFF can."
+            ) from error
+        raise BadInput(
+            "HEIC is read once pillow-heif is installed (pip install pillow-heif); or save it as JPEG or PNG."
+        ) from error
     except Exception as error:  # decoders of foreign bytes fail in a dozen ways; all of them mean the same to a visitor
         raise BadInput("The picture is broken or cut short: please save or send it again.") from error
+
+
+def _phone_formats() -> tuple[str, ...]:
+    with contextlib.suppress(ImportError):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+    Image.init()
+    return tuple(name for name in PHONE_FORMATS if name in Image.OPEN)
+
+
+class _Reader(io.BytesIO):
+    """A file that can be read in so many steps only; the largest PNG in libpng's usual chunks takes 15,000.
+
+    Pillow reads chunks, markers and tags one by one, and copies a GIF's comment for each of its blocks: a million take hours.
+    """
+
+    def __init__(self, data: bytes):
+        super().__init__(data)
+        self.left = 10_000 if data[:3] == b"GIF" else 100_000
+
+    def read(self, *size: Any) -> bytes:
+        self.left -= 1
+        if self.left < 0:
+            raise BadInput("The picture's file is made of far too many small parts: please save it anew.")
+        return super().read(*size)
 
 
 def _read(path: Path) -> bytes:
@@ -83,36 +124,62 @@ def _check_header(image: Image.Image, most: int) -> None:
 def _upright_rgb(image: Image.Image) -> Image.Image:
     image.draft(None, (LOADED_SIDE, LOADED_SIDE))  # JPEG only: decode at a fraction, but no smaller than this
     image.load()
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif image.mode in ("I", "F"):
-        image = _eight_bits(image)
     image = ImageOps.exif_transpose(image)
-    if image.has_transparency_data:
-        image = _shrunk(image.convert("RGBA"))
+    if image.mode[0] in "IF":
+        image = _eight_bits(image)
+    is_clear = image.has_transparency_data
+    if is_clear or image.mode not in ("L", "RGB"):
+        image = image.convert("RGBA" if is_clear else "RGB")
+    if max(image.size) > LOADED_SIDE:
+        image.thumbnail((LOADED_SIDE, LOADED_SIDE), Image.Resampling.LANCZOS)
+    if is_clear:
         paper = Image.new("RGB", image.size, "white")
         paper.paste(image, mask=image.getchannel("A"))
         return paper
-    return _shrunk(image if image.mode in ("L", "RGB") else image.convert("RGB")).convert("RGB")
-
-
-def _shrunk(image: Image.Image) -> Image.Image:
-    if max(image.size) > LOADED_SIDE:
-        image.thumbnail((LOADED_SIDE, LOADED_SIDE), Image.Resampling.LANCZOS)
-    return image
+    return image.convert("RGB")
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Mode "I" or "F" -> "L". The range is guessed from the values: [0, 1], [0, 255], [0, 65535], else what is there."""
-    values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0.0, neginf=0.0)
+    """Mode "I;16", "I" or "F" -> "L", from the least range that holds all: [0, 1] of floats, 8, 10, 12, 16 bits, what is there.
+
+    Cameras and microscopes put 10 or 12 bits into files of 16. Whoever means 16 bits and stays below 4096 has a picture whose
+    lightest pixel is 15 of 255: black to the eye, so nothing is lost if it is lit. 8 bits made 16, all multiples of 257, stay.
+    """
+    values = np.asarray(image)
+    if image.mode == "F":
+        values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
     if low >= 0:
-        ranges = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)
-        low, high = 0.0, next((top for top in ranges if high <= top), high)
-    grey = (values - low) * (255.0 / max(high - low, 1e-12))
-    turned = Image.fromarray(np.round(grey).astype(np.uint8))
-    turned.info.update({key: image.info[key] for key in ("exif",) if key in image.info})
-    return turned
+        tops = (255, 1023, 4095, 65535) if (values % 257).any() else (65535,)
+        low, high = 0.0, next((top for top in (1,) * (image.mode == "F") + tops if high <= top), high)
+    grey = (values - np.float32(low)) * np.float32(255 / max(high - low, 1e-12))
+    return Image.fromarray(np.round(grey, out=grey).astype(np.uint8))
+
+
+def as_pictures(given: Any, ndim: int = 4) -> np.ndarray:
+    """An array or tensor of uint8 (N, H, W, C) -> the array, C = 1 or 3; RGBA, C = 4, is laid on white.
+
+    With ndim=3 it is one picture, (H, W, C) or (H, W). Raises BadInput for anything else, also floats: nobody can tell whether
+    they end at 1 or at 255.
+    """
+    try:
+        array = np.asarray(given.detach().cpu() if hasattr(given, "detach") else given)
+    except (TypeError, ValueError) as error:
+        raise BadInput("Pictures are arrays of uint8, 0 to 255; this is none.") from error
+    array = array[..., None] if (array.ndim, ndim) == (2, 3) else array
+    if array.dtype != np.uint8 or array.ndim != ndim or array.shape[-1] not in (1, 3, 4) or not array.size:
+        form = "pictures are uint8 (N, H, W, C)" if ndim == 4 else "a picture is uint8 (H, W, C) or (H, W)"
+        raise BadInput(f"Here {form} of 0 to 255, C = 1, 3 or 4, none of them 0, not {array.dtype} {array.shape}.")
+    if array.shape[-1] < 4:
+        return array
+    colours, alpha = array[..., :3], array[..., 3:].astype(np.uint16)
+    return ((colours * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def as_image(picture: Any) -> Image.Image:
+    """A picture as as_pictures takes it -> Pillow's, mode L or RGB."""
+    picture = as_pictures(picture, ndim=3)
+    return Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture)
 
 
 def square(picture: np.ndarray, size: int, channels: int) -> np.ndarray:
@@ -133,37 +200,35 @@ def shrunk(picture: np.ndarray, side: int) -> np.ndarray:
     return np.array(image).reshape(image.height, image.width, -1)
 
 
-# ---- pictures out ----
-
-
-def grid(pictures: np.ndarray, columns: int | None = None, gap: int = 2) -> np.ndarray:
-    """(N, H, W, C) -> (H', W', C): row after row on white; about as many rows as columns unless told."""
-    pictures = _checked(pictures)
+def grid(pictures: np.ndarray, gap: int = 2) -> np.ndarray:
+    """(N, H, W, C) -> (H', W', C): row after row on white, about as many rows as columns."""
+    pictures = as_pictures(pictures)
     count, height, width, channels = pictures.shape
-    columns = min(count, columns or int(np.ceil(np.sqrt(count))))
+    columns = int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
-    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 255, np.uint8)
-    for index, picture in enumerate(pictures):
-        top, left = (index // columns) * (height + gap), (index % columns) * (width + gap)
-        sheet[top : top + height, left : left + width] = picture
-    return sheet
+    pads = ((0, rows * columns - count), (0, gap), (0, gap), (0, 0))
+    tiles = np.pad(pictures, pads, constant_values=255).reshape(rows, columns, height + gap, width + gap, channels)
+    sheet = tiles.swapaxes(1, 2).reshape(rows * (height + gap), columns * (width + gap), channels)
+    return sheet[: len(sheet) - gap, : sheet.shape[1] - gap]
 
 
 # Options that keep the live picture quick and small.
-ENCODINGS = {
+ENCODINGS: dict[str, dict[str, Any]] = {
     "png": {"compress_level": 3},
     "webp": {"quality": 88, "method": 0},
     "jpeg": {"quality": 95, "subsampling": 0},  # at 64 pixels webp, which halves the colours, shows its blocks
 }
+FRAME_MS = 60  # of a film
+GRIDS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 
 
-def encode(picture: np.ndarray, format: str = "png", scale: int = 1) -> bytes:
-    """(H, W, C) -> the file's bytes, each pixel drawn as scale x scale."""
+def encode(picture: np.ndarray, format: str = "png") -> bytes:
+    """(H, W, C) -> the file's bytes. BadInput for a format that is not in ENCODINGS, or that cannot hold so many pixels."""
     if format not in ENCODINGS:
         raise BadInput(f"Pictures cannot be written as {format!r}: {', '.join(ENCODINGS)} are possible.")
     image = as_image(picture)
-    if scale != 1:
-        image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+    if max(image.size) > {"png": 2**31, "webp": 16383, "jpeg": 65500}[format]:
+        raise BadInput(f"{image.width:,} x {image.height:,} pixels are too many for {format}: png can hold them.")
     file = io.BytesIO()
     image.save(file, format, **ENCODINGS[format])
     return file.getvalue()
@@ -186,10 +251,10 @@ def from_data_url(url: object) -> np.ndarray:
     return load(data, MAX_URL_PIXELS)
 
 
-def save_film(pictures: np.ndarray, path: str | Path, milliseconds: int = 60, scale: int | None = None) -> None:
-    """(N, H, W, C) -> a GIF that plays there and back for ever; enlarged to about 256 pixels unless told."""
-    pictures = _checked(pictures)
-    scale = scale or max(1, round(256 / max(pictures.shape[1:3])))
+def save_film(pictures: np.ndarray, path: str | Path) -> None:
+    """(N, H, W, C) -> a GIF that plays there and back for ever, enlarged to about 256 pixels."""
+    pictures = as_pictures(pictures)
+    scale = max(1, round(256 / max(pictures.shape[1:3])))
     frames = [as_image(picture).convert("RGB") for picture in pictures]
     # One palette for all frames, taken from all of them and without dithering: nothing flickers and the file stays small.
     palette = as_image(grid(pictures, gap=0)).convert("RGB").quantize(128, Image.Quantize.MEDIANCUT)
@@ -197,40 +262,31 @@ def save_film(pictures: np.ndarray, path: str | Path, milliseconds: int = 60, sc
     frames = [frame.resize((frame.width * scale, frame.height * scale), Image.Resampling.NEAREST) for frame in frames]
     frames += frames[-2:0:-1]
     with written_whole(Path(path)) as file:
-        frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=milliseconds, loop=0)
+        frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0)
 
 
 def save(pictures: np.ndarray, out: str | Path) -> None:
-    """(N, H, W, C) -> OUT: a .npy of the array, a .png grid, a .gif film, else a new folder of 00000.png, 00001.png, ...
+    """(N, H, W, C) -> OUT, by its ending in any case: a grid (GRIDS), a film (.gif), the array (.npy); none: a folder of PNGs.
 
-    Written beside OUT and then renamed, so that OUT is never there by half. Raises BadInput if OUT cannot be written, or is a
-    folder that already holds something.
+    The folder, of 00000.png, 00001.png, ..., may have a dot in its name only where it is there already, and empty. Written
+    beside OUT and then renamed, so that OUT is never there by half. Raises BadInput for any other ending, if OUT cannot be
+    written, or is a folder that already holds something.
     """
-    pictures, out = _checked(pictures), Path(out)
-    if out.suffix == ".gif":
+    pictures, out = as_pictures(pictures), Path(out)
+    ending = out.suffix.lower()
+    if ending == ".gif":
         save_film(pictures, out)
-    elif out.suffix == ".npy":
+    elif ending == ".npy" or ending in GRIDS:
         with written_whole(out) as file:
-            np.save(file, pictures)
-    elif out.suffix == ".png":
-        with written_whole(out) as file:
-            file.write(encode(grid(pictures)))
+            np.save(file, pictures) if ending == ".npy" else file.write(encode(grid(pictures), GRIDS[ending]))
+    elif ending and not out.is_dir():
+        endings = f"{', '.join(GRIDS)}, .gif and .npy"
+        raise BadInput(
+            f"Nothing is written as {ending[:20]!r}: {endings} are possible, or a name without a dot for a folder."
+        )
     elif out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise BadInput(f"{str(out)!r} already exists and is not an empty folder: please name a new one.")
     else:
         with written_folder(out) as folder:
             for index, picture in enumerate(pictures):
                 (folder / f"{index:05d}.png").write_bytes(encode(picture))
-
-
-def _checked(pictures: np.ndarray) -> np.ndarray:
-    pictures = np.asarray(pictures)
-    if pictures.ndim != 4 or pictures.dtype != np.uint8 or pictures.shape[3] not in (1, 3) or pictures.size == 0:
-        raise BadInput(f"Pictures are uint8 (N, H, W, 1 or 3), N at least 1, not {pictures.dtype} {pictures.shape}.")
-    return pictures
-
-
-def as_image(picture: np.ndarray) -> Image.Image:
-    """uint8 (H, W, C) -> Pillow's picture, mode L or RGB."""
-    picture = _checked(np.asarray(picture)[None])[0]
-    return Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture)

@@ -6,7 +6,7 @@ from PIL import Image, ImageFilter, ImageOps
 from vae.errors import BadInput
 from vae.pictures.images import as_image
 
-LOOKS = ("plain", "polished", "retro", "ink")
+LOOKS = ("polished", "retro", "ink")
 FINISH_SCALE = 4
 SEPIA = (0.45, 0.50, 0.12, 12, 0.38, 0.46, 0.11, 6, 0.28, 0.36, 0.10, 2)  # RGB and a constant to R, G and B
 PAPER = (236, 224, 200)
@@ -15,9 +15,9 @@ PAPER = (236, 224, 200)
 def finish(picture: np.ndarray, look: str = "polished") -> np.ndarray:
     """(H, W, C) -> (FINISH_SCALE * H, FINISH_SCALE * W, C or 3): a decoded picture made to look well at display size.
 
-    "plain" is Lanczos and nothing else. "polished" adds mild sharpening and contrast. "retro" is sepia with grain and faded
-    edges; "ink" draws the edges as a difference of two blurs and bends it into black and white (Winnemoeller 2011, "XDoG").
-    It shows what the model did not make: never compare a finished picture with an original.
+    "polished" is Lanczos with mild sharpening and contrast, "retro" that in sepia with grain and faded edges; "ink" draws edges
+    as a difference of two blurs and bends it into black and white (Winnemoeller 2011, "XDoG"). It shows what the model did not
+    make: never compare a finished picture with an original.
     """
     if look not in LOOKS:
         raise BadInput(f"There is no look {look!r}: {', '.join(LOOKS)} are known.")
@@ -25,9 +25,8 @@ def finish(picture: np.ndarray, look: str = "polished") -> np.ndarray:
     image = image.resize((image.width * FINISH_SCALE, image.height * FINISH_SCALE), Image.Resampling.LANCZOS)
     if look == "ink":
         return _ink(image)
-    if look != "plain":
-        image = image.filter(ImageFilter.UnsharpMask(radius=0.6 * FINISH_SCALE, percent=70, threshold=2))
-        image = Image.blend(image, ImageOps.autocontrast(image, cutoff=1, preserve_tone=True), 0.35)
+    image = image.filter(ImageFilter.UnsharpMask(radius=0.6 * FINISH_SCALE, percent=70, threshold=2))
+    image = Image.blend(image, ImageOps.autocontrast(image, cutoff=1, preserve_tone=True), 0.35)
     if look == "retro":
         return _retro(image.convert("RGB"))
     return np.array(image).reshape(image.height, image.width, -1)
