@@ -47,7 +47,8 @@ def _said(path: Path) -> Iterator[None]:
 def _locked(file: Path, path: Path) -> int:
     """A descriptor of the file, locked: the system lets go of it when this process ends, however it ends."""
     while True:
-        file.parent.mkdir(exist_ok=True)
+        with suppress(FileExistsError):  # mkdir(exist_ok=True) fails where its owner takes it away meanwhile
+            file.parent.mkdir()
         with suppress(FileNotFoundError), ExitStack() as undone:  # its last owner may be taking it away: once more
             try:
                 lock = os.open(file, LOCKING)
