@@ -1,9 +1,12 @@
 """The command line does what its help says: the verbs on a model trained by the first of them, and a sentence for bad input."""
 
+import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +14,7 @@ import pytest
 from PIL import Image
 
 from ui import static
-from vae import checkpoints, cli, data, files
+from vae import checkpoints, data, files
 from vae.__main__ import write_page
 from vae.cli import main
 from vae.measure import evaluation
@@ -69,7 +72,7 @@ def refused(capsys, *arguments) -> str:
 
 
 def test_train_publishes_a_whole_checkpoint_with_its_recipe_and_card(trained):
-    assert {path.name for path in trained.parent.iterdir()} == {"tiny", "recipe.toml"}  # the run's state is gone
+    assert {path.name for path in trained.parent.iterdir()} == {"tiny", "recipe.toml", "tiny.run", "tiny.metrics.csv"}
     recipe = (trained / "recipe.toml").read_text()
     assert "batch = 16" in recipe
     assert "latent = 4" in recipe
@@ -171,7 +174,7 @@ def test_bad_input_gets_a_sentence_and_leaves_nothing(trained, digit, tmp_path, 
         "no checkpoint": ["sample", "nobody", "--out", out],
         "from 2 to": ["morph", trained, digit, digit, "--steps", 1, "--out", out],
         "nothing at": ["reconstruct", trained, tmp_path / "gone", "--out", out],
-        "recipe": ["train", tmp_path / "gone.toml", "--out", tmp_path / "x"],
+        "gone.toml is missing": ["train", tmp_path / "gone.toml", "--out", tmp_path / "x"],
         "something else": ["train", trained / "recipe.toml", "--out", tmp_path],
         "latent": ["train", trained / "recipe.toml", "--out", tmp_path / "x", "--latent", 0],
         "device": ["sample", trained, "--device", "abacus", "--out", out],
@@ -195,9 +198,14 @@ def learning(trained, out) -> subprocess.Popen:
         "100000",
     ]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    too_long = threading.Timer(120, running.kill)
+    too_long.start()
     text = ""
     while "step" not in text:
-        text += running.stderr.read(1)
+        letter = running.stderr.read(1)
+        assert letter, f"it ended before its first step: {text}"
+        text += letter
+    too_long.cancel()
     return running
 
 
@@ -209,8 +217,61 @@ def test_an_interrupted_run_is_kept_and_taken_up_again(trained, tmp_path):
     assert "--resume" in error
     assert not out.exists()
     assert (tmp_path / "paused.run").exists()
-    again = subprocess.run(running.args, capture_output=True, text=True)
+    again = subprocess.run(running.args, capture_output=True, text=True, timeout=120)
     assert "add --resume" in again.stderr
+
+
+def rows(path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_finished_run_is_made_longer_and_its_figures_go_on(trained, tmp_path, capsys):
+    command = ["train", str(trained / "recipe.toml"), "--out", str(tmp_path / "model"), "--batch", "16"]
+    main([*command, "--steps", "4"])
+    assert "held out" in capsys.readouterr().err
+    assert "add --force, or --resume" in refused(capsys, *command, "--steps", 8)
+    assert "batch is 8, was 16" in refused(capsys, *command, "--steps", 8, "--resume", "--batch", 8)
+    main([*command, "--steps", "8", "--resume"])
+    assert "steps = 8" in (tmp_path / "model" / "recipe.toml").read_text()
+    found = rows(tmp_path / "model.metrics.csv")
+    steps = [float(row["step"]) for row in found]
+    assert steps == sorted(steps) and steps[-1] == 8 and 4 in steps
+    assert float(found[-1]["heldout"]) > 0 and float(found[-1]["reconstruction"]) > 0
+    main([*command, "--steps", "2", "--force"])
+    assert float(rows(tmp_path / "model.metrics.csv")[-1]["step"]) == 2
+
+
+def test_pictures_without_a_recipe_make_a_model(tmp_path, capsys):
+    rng, folder = np.random.default_rng(0), tmp_path / "garden"
+    folder.mkdir()
+    for place, ending in enumerate(["png", "jpg", "webp", "bmp", "tiff", "gif"] * 5):
+        picture = rng.integers(0, 256, (40 + place, 60, 3), dtype=np.uint8)
+        Image.fromarray(picture if place % 7 else picture[..., 0]).save(folder / f"{place:02}.{ending}")
+    (folder / "07.jpg").write_bytes(b"broken")
+    rows = "\n".join(
+        f"{place};{f'{place:02}.' + ending};{place % 2}" for place, ending in enumerate(["png", "jpg"] * 15)
+    )
+    (folder / "attributes.csv").write_bytes(f"\ufeff;File;sunny\n{rows}".encode())
+    out = tmp_path / "model"
+    main(["train", str(folder), "--out", str(out), "--steps", "2", "--title", "A garden", "--latent", "3"])
+    told = capsys.readouterr().err
+    assert "29 pictures read" in told and "Left out: 07.jpg" in told and "3 are held out" in told
+    checkpoint = checkpoints.load(out)
+    assert checkpoint.title == "A garden"
+    assert vars(checkpoint.form) == {"framing": "square", "size": 32, "channels": 3}  # the shorter sides are near 50
+    assert checkpoint.model.config.latent == 3
+    card = checkpoint.card
+    assert 'license: "other"' in card and "29 pictures of garden" in card and "26 pictures to learn from" in card
+
+
+def test_grey_pictures_without_a_recipe_make_a_grey_model(tmp_path):
+    for place in range(20):
+        Image.fromarray(np.full((16, 16), 10 * place, np.uint8)).save(tmp_path / f"{place}.png")
+    main(["train", str(tmp_path), "--out", str(tmp_path.with_name("grey")), "--steps", "1", "--license", "cc0-1.0"])
+    grey = checkpoints.load(tmp_path.with_name("grey"))
+    assert (grey.form.size, grey.form.channels) == (16, 1)
+    assert 'license: "cc0-1.0"' in grey.card
 
 
 def test_two_runs_at_once_with_the_same_out_are_one_and_a_sentence(trained, tmp_path, capsys):
@@ -221,24 +282,23 @@ def test_two_runs_at_once_with_the_same_out_are_one_and_a_sentence(trained, tmp_
     running.communicate()
     with files.claimed(out.with_name("both.training")):
         pass  # a run that was killed is in nobody's way
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["both.metrics.csv"]
 
 
 def test_a_finished_checkpoint_is_replaced_only_by_force_or_a_yes(trained, tmp_path, capsys, monkeypatch):
-    learnt = []
-    monkeypatch.setattr(cli, "_learn", lambda config, options, out: learnt.append(out))
-    again = ["train", str(trained / "recipe.toml"), "--out", str(trained)]
+    copy = shutil.copytree(trained, tmp_path / "tiny")
+    again = ["train", str(trained / "recipe.toml"), "--out", str(copy), "--steps", "1"]
+    before = (copy / "model.safetensors").read_bytes()
     assert "add --force" in refused(capsys, *again)
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
     monkeypatch.setattr("builtins.input", lambda question: "n")
     assert "add --force" in refused(capsys, *again)
-    assert not learnt
+    assert (copy / "model.safetensors").read_bytes() == before
     monkeypatch.setattr("builtins.input", lambda question: "Y")
     main(again)
+    assert (copy / "model.safetensors").read_bytes() != before
     monkeypatch.setattr("builtins.input", lambda question: pytest.fail("asked"))
-    main([*again, "--force"])
-    main(["train", str(trained / "recipe.toml"), "--out", str(tmp_path / "new")])
-    assert learnt == [trained, trained, tmp_path / "new"]
+    assert not main([*again, "--force"])
 
 
 def test_a_recipe_with_a_bom_is_read(trained, tmp_path, capsys):

@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ HELDOUT_PICTURES, HELDOUT_SHARE = 500, 20  # how many are measured while trainin
 @dataclass
 class Progress:
     """How far a run is. Losses are nats per picture, means over the steps since the last Progress."""
+
+    FIGURES: ClassVar = ("step", "epoch", "seconds", "learning_rate", "beta", "reconstruction", "kl", "critic_loss")
 
     step: int
     epoch: float
@@ -47,8 +50,7 @@ class Progress:
 
     def metrics(self) -> dict[str, float]:
         """The figures of this Progress, by their names: for a table, or a listener such as trackio or TensorBoard."""
-        names = ("step", "epoch", "seconds", "learning_rate", "beta", "reconstruction", "kl", "critic_loss")
-        figures = {name: float(getattr(self, name)) for name in names}
+        figures = {name: float(getattr(self, name)) for name in self.FIGURES}
         return figures if self.heldout is None else figures | {"heldout": self.heldout}
 
 

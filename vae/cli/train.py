@@ -1,0 +1,173 @@
+"""python -m vae train: by a recipe, or from nothing but pictures, to a published checkpoint."""
+
+import argparse
+import csv
+import dataclasses
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from vae import data, training
+from vae import device as devices
+from vae.data import Pictures
+from vae.errors import BadInput
+from vae.files import claimed, read_text
+from vae.measure import evaluation
+from vae.model import VAEConfig
+from vae.pictures.folders import from_files
+from vae.pictures.framing import Form
+from vae.pictures.images import square
+from vae.publish.folder import check, is_whole, publish
+from vae.recipe import TrainConfig
+from vae.runs.report import Progress
+
+METRICS_SECONDS = 10  # between two rows of the table of figures
+# The network for pictures of a size: what a CPU trains in minutes.
+SHAPES: dict[int, tuple[int, tuple[int, ...]]] = {64: (4, (64, 128, 256)), 32: (4, (64, 128)), 16: (2, (64, 128))}
+
+
+def run(options: argparse.Namespace) -> None:
+    """Trains and publishes as the flags say. BadInput for all that would fail later, before the first step."""
+    out, run_file = options.out, options.out.with_name(f"{options.out.name}.run")
+    if is_whole(out) and not (options.force or options.resume):
+        _ask(
+            f"{out} holds a finished checkpoint; replace it?",
+            "add --force, or --resume and more --steps to go on with it.",
+        )
+    with claimed(out.with_name(f"{out.name}.training")):  # a second run would write to the same state
+        if run_file.exists() and not (options.force or options.resume):
+            raise BadInput(f"{run_file} holds a run; add --resume to go on with it, or --force to start anew.")
+        devices.pick(options.device)
+        recipe, pictures, heldout = (_by_recipe if options.source.suffix == ".toml" else _by_pictures)(options)
+        training.check(recipe, pictures.images)
+        check(out, recipe, pictures, heldout)
+        print("\n".join(pictures.report.lines()), file=sys.stderr)
+        progress = _learn(recipe, pictures, heldout, options, run_file)
+        numbers = publish(
+            out, progress.model, pictures, heldout, recipe, progress.history, seconds=progress.seconds, critic=progress.critic
+        )  # fmt: skip
+        print(evaluation.table(numbers))
+        size = run_file.stat().st_size / 2**20
+        print(
+            f"{run_file} ({size:,.0f} MB) keeps the run, for --resume and more --steps; delete it otherwise.",
+            file=sys.stderr,
+        )
+
+
+def _by_recipe(options: argparse.Namespace) -> tuple[TrainConfig, Pictures, Pictures]:
+    recipe = TrainConfig.from_toml(read_text(options.source)).override(**_given(options))
+    recipe = dataclasses.replace(recipe, card={**recipe.card, **_words(options)})
+    form = Form(recipe.framing, recipe.model.size, recipe.model.channels)
+    return recipe, *data.load(recipe.data, options.data, split=recipe.split, **vars(form))
+
+
+def _by_pictures(options: argparse.Namespace) -> tuple[TrainConfig, Pictures, Pictures]:
+    """A recipe for pictures that have none: 64 pixels, or less where they are smaller; grey where all are."""
+    given = _given(options)
+    framing = given.get("framing", "square")
+    whole = from_files(options.source, size=given.get("size", 64), channels=given.get("channels", 3), framing=framing)
+    sides, channels = whole.report.sides or (64, 64, 64), given.get("channels", 3)
+    if "channels" not in given and (whole.images == whole.images[..., :1]).all():
+        channels = 1
+    size = given.get("size") or next((size for size in SHAPES if size <= sides[1]), min(SHAPES))
+    if whole.images.shape[1:] != (size, size, channels):
+        fitted = np.stack([square(picture, size, channels) for picture in whole.images])
+        whole = dataclasses.replace(whole, images=fitted)
+    count, name = len(whole), options.source.stem
+    batch = min(64, max(8, count // 10))
+    stem, widths = SHAPES.get(size, SHAPES[64])
+    recipe = TrainConfig(
+        data=name, framing=framing, batch=batch, learning_rate=1.5e-3, kl_warmup=0.2, steps=max(1500, 40 * count // batch),
+        model=VAEConfig(size, channels, 16 if count < 500 else 32 if count < 5000 else 64, widths, stem, sigma_floor=0.03),
+    )  # fmt: skip
+    words = {"title": name, "license": "other", "about": f"Trained on {count:,} pictures of {name}."} | _words(options)
+    recipe = dataclasses.replace(recipe.override(**given), card=words)
+    return recipe, *data.divided(whole, recipe.split)
+
+
+def _given(options: argparse.Namespace) -> dict:
+    """The recipe's entries among the flags."""
+    flags = {name.removeprefix("recipe_"): value for name, value in vars(options).items() if name.startswith("recipe_")}
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def _words(options: argparse.Namespace) -> dict[str, str]:
+    return {name: value for name in ("title", "license") if (value := getattr(options, name))}
+
+
+def _learn(
+    recipe: TrainConfig, pictures: Pictures, heldout: Pictures, options: argparse.Namespace, run_file: Path
+) -> Progress:
+    """The last Progress of a run that reached its end. BadInput, with what to do, where it was stopped."""
+    steps, stopped = 0, []
+    with (
+        _signals(lambda *_: stopped.append(True)),
+        tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {postfix}") as bar,
+    ):
+        run = training.train(
+            recipe, pictures.images, heldout=heldout.images, run_file=run_file, resume=options.resume,
+            stop=lambda: bool(stopped), device=options.device, precision=options.precision,
+        )  # fmt: skip
+        table = Metrics(run_file.with_suffix(".metrics.csv"))
+        for progress in run:
+            bar.n = round(100 * progress.fraction, 1)
+            bar.set_postfix_str(
+                f"step {progress.step}, reconstruction {progress.reconstruction:.1f} + KL {progress.kl:.1f} nats, "
+                f"{progress.pictures_per_second:.0f} pictures/s, {tqdm.format_interval(progress.seconds_left)} left"
+            )
+            if progress.note:
+                bar.write(progress.note, file=sys.stderr)
+            table.note(progress, is_new=steps == 0)
+            steps = progress.step
+    if not progress.is_whole:
+        raise BadInput(f"stopped at step {progress.step}; the same command with --resume goes on from there.")
+    return progress
+
+
+class Metrics:
+    """Progress.metrics as a table beside the run: a row every METRICS_SECONDS, and one for each held-out loss."""
+
+    def __init__(self, path: Path):
+        self.path, self.seconds = path, 0.0
+
+    def note(self, progress: Progress, is_new: bool) -> None:
+        """is_new: the first of a sitting; rows of steps that a killed run took after its last save then go."""
+        rows: list[dict] = []
+        if is_new and progress.step > 1 and self.path.is_file():
+            with self.path.open(newline="", encoding="utf-8") as file:
+                rows = [row for row in csv.DictReader(file) if float(row["step"]) < progress.step]
+        if not (
+            is_new
+            or progress.done
+            or progress.heldout is not None
+            or progress.seconds - self.seconds >= METRICS_SECONDS
+        ):
+            return
+        self.seconds = progress.seconds
+        with self.path.open("w" if is_new else "a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, [*Progress.FIGURES, "heldout"])
+            if is_new:
+                writer.writeheader()
+            writer.writerows([*rows, progress.metrics()])
+
+
+@contextmanager
+def _signals(handler) -> Iterator[None]:
+    """Ctrl+C and a polite kill call the handler instead."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def _ask(question: str, else_do: str) -> None:
+    """BadInput, which says what else to do, unless somebody at a terminal says yes."""
+    if not (sys.stdin.isatty() and input(f"{question} [y/N] ").strip().lower() in ("y", "yes")):
+        raise BadInput(f"{question.partition(';')[0]}; {else_do}")
