@@ -6,11 +6,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from vae import cli
 from vae.__main__ import write_page
+from vae.model import VAEConfig
+from vae.recipe import TrainConfig
+from vae.training import train
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -158,6 +163,19 @@ def test_the_readmes_python_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
     assert {path.name for path in tmp_path.iterdir()} == {"film.gif", "glasses.png"}
+
+
+def test_the_readmes_listener_hears_every_figure():
+    (code,) = re.findall(r"```py\n(.*?)```", README, re.DOTALL)
+    heard = {}
+    recipe = TrainConfig(
+        data="none", steps=3, batch=4, model=VAEConfig(size=8, channels=1, latent=2, widths=(8,), stem=2)
+    )
+    grey = SimpleNamespace(images=np.random.default_rng(0).integers(0, 256, (8, 8, 8, 1), dtype=np.uint8))
+    writer = SimpleNamespace(add_scalar=lambda name, value, step: heard.setdefault(name, []).append((step, value)))
+    exec(code, {"train": train, "recipe": recipe, "pictures": grey, "heldout": grey, "writer": writer})
+    assert {"reconstruction", "kl", "heldout", "learning_rate"} <= set(heard)
+    assert heard["step"][-1] == (3, 3.0)
 
 
 def codes(words: dict, path: str = "") -> dict[str, str]:
