@@ -2,7 +2,6 @@
 
 import numbers
 import os
-import platform
 
 import torch
 
@@ -44,17 +43,3 @@ def noise_generator(seed: int) -> torch.Generator:
     if isinstance(seed, bool) or not (isinstance(seed, numbers.Integral) and 0 <= seed < 2**63):
         raise BadInput(f"The seed {seed!r:.40} is no whole number from 0 to 2**63 - 1.")
     return torch.Generator().manual_seed(int(seed))
-
-
-def describe(device: torch.device) -> str:
-    """The machine in words, for a model card: "AMD EPYC, 2 threads" or "NVIDIA H100"."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    model = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo") as lines:
-            model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass  # not Linux: the platform module's shorter word stands
-    threads = torch.get_num_threads()
-    return f"{model}, {threads} thread{'s' if threads > 1 else ''}"

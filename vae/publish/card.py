@@ -1,11 +1,13 @@
 """The model card: where a model comes from, what it is worth, what it cannot do. Its text is card.md, with gaps as $names."""
 
 import json
+import platform
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 
-from vae import device as devices
+import torch
+
 from vae.atlas import Atlas
 from vae.checkpoints import Checkpoint
 from vae.data import TORCHVISION, Pictures
@@ -38,7 +40,7 @@ def card(
         "data": recipe.data, "learnt": f"{len(train):,}", "heldout": f"{numbers['pictures']:,}",
         "split": "the set's own test pictures" if recipe.data in TORCHVISION else SPLIT_WORDS[recipe.split],
         "seed": str(recipe.seed), "steps": f"{int(history[-1][0]) if history else 0:,}", "batch": min(recipe.batch, len(train)),
-        "minutes": f"{seconds / 60:.0f}", "machine": devices.describe(device),
+        "minutes": f"{seconds / 60:.0f}", "machine": machine(device),
         "sharpened": sharpen.share and f"{sharpen.share:.0%}", "teacher": is_taught and TEACHER,
         "numbers": table(numbers), "bernoulli_note": config.likelihood == "bernoulli" and BERNOULLI_NOTE,
         "parts": counted(len(atlas.mixture.weights), "component"),
@@ -73,3 +75,17 @@ def named_table(atlas: Atlas) -> str:
         words = f"{drags[0]} {drags[1]:.2f}" if drags else ""
         lines.append(f"| {row.name} | {row.measure} {row.score:.2f} | {words} |")
     return "\n".join(lines) if atlas.named else ""
+
+
+def machine(device: torch.device) -> str:
+    """The machine in words, "AMD EPYC, 2 threads" or "NVIDIA H100"."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    model = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo") as lines:
+            model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass  # not Linux: the platform module's shorter word stands
+    threads = torch.get_num_threads()
+    return f"{model}, {threads} thread{'s' if threads > 1 else ''}"
