@@ -4,7 +4,8 @@ import functools
 import html
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import gradio as gr
 
@@ -19,7 +20,7 @@ def spoken(handler: Callable) -> Callable:
     if inspect.isgeneratorfunction(handler):
 
         @functools.wraps(handler)
-        def stepwise(*args, **kwargs):
+        def stepwise(*args: Any, **kwargs: Any) -> Iterator:
             try:
                 yield from handler(*args, **kwargs)
             except Exception as error:
@@ -28,7 +29,7 @@ def spoken(handler: Callable) -> Callable:
         return stepwise
 
     @functools.wraps(handler)
-    def once(*args, **kwargs):
+    def once(*args: Any, **kwargs: Any) -> Any:
         try:
             return handler(*args, **kwargs)
         except Exception as error:
@@ -44,7 +45,7 @@ def answered(handler: Callable[[dict], dict]) -> Callable[[dict], dict]:
     """
 
     @functools.wraps(handler)
-    def answer(asked):
+    def answer(asked: object) -> dict:
         try:
             if not isinstance(asked, dict):
                 raise BadInput(say("page.no_object"))

@@ -10,6 +10,7 @@ import html
 import math
 import threading
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -153,8 +154,11 @@ def ends(asked: dict) -> dict:
     """{"model", "keys": of at most AT_ONCE / 2 knobs} -> {"pictures": [URL, ...]}: the start, each knob low, then high"""
     model, keys = shelf.get(asked.get("model")), asked.get("keys")
     known = {knob.key for knob in model.atlas.knobs}
-    is_list = isinstance(keys, list) and all(isinstance(key, str) and key in known for key in keys)
-    if not is_list or not 1 <= len(keys) <= AT_ONCE // 2:
+    if (
+        not isinstance(keys, list)
+        or not 1 <= len(keys) <= AT_ONCE // 2
+        or not all(isinstance(key, str) and key in known for key in keys)
+    ):
         raise BadInput(say("explore.bad_keys", most=AT_ONCE // 2))
     return {"pictures": _ends(asked["model"], model.digest, tuple(keys))}
 
@@ -261,9 +265,9 @@ def for_eyes(brought: np.ndarray, framed: Framed) -> dict:
     return {"photo": images.data_url(images.shrunk(brought, PHOTO_SIDE)), "eyes": eyes, "turn": round(framed.turn, 3)}
 
 
-def _eyes(eyes: object, turn: object) -> tuple[np.ndarray, float]:
+def _eyes(eyes: Any, turn: Any) -> tuple[np.ndarray, float]:
     try:
-        points, turn = np.array(eyes, dtype=float), float(turn)  # type: ignore[arg-type]
+        points, turn = np.array(eyes, dtype=float), float(turn)
     except (TypeError, ValueError, OverflowError):
         points = np.empty(0)
     if points.shape != (2, 2) or not (np.abs(points - 0.5) <= 0.5).all() or not abs(turn) <= 1:
@@ -273,19 +277,22 @@ def _eyes(eyes: object, turn: object) -> tuple[np.ndarray, float]:
 
 def _latent(z: object, model: Checkpoint) -> list[float]:
     latent = model.model.config.latent
-    is_numbers = isinstance(z, list) and all(type(value) in (int, float) for value in z)
-    if not is_numbers or len(z) != latent or not all(abs(value) < 1e9 and math.isfinite(value) for value in z):
+    if (
+        not isinstance(z, list)
+        or len(z) != latent
+        or not all(type(value) in (int, float) and abs(value) < 1e9 and math.isfinite(value) for value in z)
+    ):
         raise BadInput(say("explore.bad_latent", latent=latent))
     return z
 
 
-def _example(number: object, model: Checkpoint):
+def _example(number: object, model: Checkpoint) -> np.ndarray:
     if type(number) is not int or not 0 <= number < len(model.atlas.examples):
         raise BadInput(say("explore.bad_example", count=len(model.atlas.examples)))
     return model.atlas.examples[number]
 
 
-def _upload(path: object):
+def _upload(path: object) -> np.ndarray:
     """The picture in a file that was uploaded a moment ago, and the file is gone. Never a file from elsewhere."""
     folder = Path(get_upload_folder()).resolve()
     try:
@@ -317,7 +324,7 @@ def build(page: Page) -> None:
         view=first,
         sent=None,
     )
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     page.model_id.change(
         spoken(lambda model_id: gr.HTML(view=view(model_id))), page.model_id, board, queue=False, **quiet
     )

@@ -3,6 +3,7 @@
 import html
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -22,7 +23,7 @@ from vae.pictures.framing import Framed, frame
 
 SIDES = ("a", "b")
 STEPS = (2, 33)
-FIRST = {"steps": 17, "path": "line"}
+FIRST: dict[str, Any] = {"steps": 17, "path": "line"}
 
 
 # Handlers: plain values in, plain values or updates out. A side is (z, view): its latent, and what its component shows.
@@ -111,8 +112,8 @@ def _frames(model_id: str, a: list[float], b: list[float], steps: int, path: str
     if path not in PATHS:
         raise BadInput(say("morph.bad_path", value=str(path)[:40], known=", ".join(PATHS)))
     checkpoint = shelf.get(model_id)
-    ends = checkpoint.atlas.mean.new_tensor([a, b])
-    return checkpoint.decode(PATHS[path](*ends, int(steps)))
+    first, last = checkpoint.atlas.mean.new_tensor([a, b])
+    return checkpoint.decode(PATHS[path](first, last, int(steps)))
 
 
 # Layout.
@@ -184,7 +185,7 @@ def build(page: Page) -> None:
         gr.HTML(f'<p class="lp-promise">{html.escape(say("page.promise"))}</p>', apply_default_css=False)
     file = gr.DownloadButton(visible="hidden", elem_id="morph-file")
 
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     settings = [page.model_id, *points, steps, path]
     for name, point, component in zip(SIDES, points, (a, b), strict=True):
         with gr.Column(elem_id=f"morph-{name}-file", elem_classes="lp-unseen"):

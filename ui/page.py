@@ -1,6 +1,7 @@
 """The frame: title, the models as a row of pictures, four tabs with a sentence each, and what the tabs share."""
 
 import html
+from typing import Any
 
 import gradio as gr
 import torch
@@ -14,7 +15,7 @@ from vae.pictures import faces
 
 TABS = {"explore": explore, "sample": sample, "morph": morph, "train": train}
 TICK_SECONDS = 1.0
-LAUNCH = {
+LAUNCH: dict[str, Any] = {
     "theme": theme.theme,
     "css": theme.css,
     "css_paths": theme.css_paths,
@@ -52,7 +53,7 @@ def build() -> gr.Blocks:
                     says = f"<p>{html.escape(say(f'page.{name}_says'))}</p>"
                     gr.HTML(says, apply_default_css=False, elem_classes="lp-says")
                     tab.build(page)
-        quiet = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+        quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
         gr.on([demo.load, runs.change, tick.tick], spoken(choices), [runs, shown], [picker, shown], **quiet)
     return demo
 

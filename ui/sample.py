@@ -5,6 +5,7 @@ import io
 import secrets
 import zipfile
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -23,7 +24,7 @@ COUNT, SEED, TEMPERATURE = (1, 64), (0, 2**31 - 1), (0, 1.5)
 PRIORS = ("mixture", "normal")
 AS_DRAWN = "drawn"
 LOOKS = (AS_DRAWN, "polished", "retro", "ink")
-FIRST = {"count": 32, "seed": 2026, "temperature": 0.9, "prior": "mixture", "look": AS_DRAWN}
+FIRST: dict[str, Any] = {"count": 32, "seed": 2026, "temperature": 0.9, "prior": "mixture", "look": AS_DRAWN}
 TRAITS = 10  # chips at most: as many as there are digits
 NEW_SEEDS = 10_000  # what "Throw again" chooses among: numbers that can be told to a friend
 
@@ -68,7 +69,7 @@ def throw_again(
     return seed, *throw(model_id, count, seed, temperature, prior, look, only)
 
 
-def throw_seed(thrown: dict, model_id: str, count: int, seed: int, *settings: object) -> tuple:
+def throw_seed(thrown: dict, model_id: str, count: int, seed: int, *settings: Any) -> tuple:
     """What a typed seed throws; nothing new where it lies there already: a field that is left tells its value once more."""
     if (thrown["model"], thrown["seed"]) == (model_id, seed):
         return gr.skip(), gr.skip()
@@ -77,14 +78,14 @@ def throw_seed(thrown: dict, model_id: str, count: int, seed: int, *settings: ob
 
 def open_model(
     model_id: str, count: int, seed: int, temperature: float, prior: str, look: str = AS_DRAWN
-) -> tuple[dict, dict, dict]:
+) -> tuple[gr.CheckboxGroup, dict, dict]:
     """What another model's pictures can have or not, none of it chosen, and its first throw."""
     choices = explore.traits(shelf.get(model_id).atlas)[:TRAITS]
     chips = gr.CheckboxGroup(choices=choices, value=[], visible=bool(choices))
     return chips, *throw(model_id, count, seed, temperature, prior, look)
 
 
-def send(thrown: dict, model_id: str, index: int, tab: str) -> tuple[list[float], dict]:
+def send(thrown: dict, model_id: str, index: int, tab: str) -> tuple[list[float], gr.Tabs]:
     """The latent of one thrown picture, and the tab to go to. BadInput if there is no such picture, or of another model."""
     if thrown["model"] != model_id:
         raise BadInput(say("sample.other_model"))
@@ -106,9 +107,12 @@ def keep(thrown: dict) -> str:
 
 def _number(name: str, value: object, limits: tuple[float, float]) -> float:
     """value, if it is a number within the limits, and a whole one unless they are those of the temperature."""
-    is_number = isinstance(value, int | float) and limits[0] <= value <= limits[1]  # NaN compares false
     whole = limits is not TEMPERATURE
-    if not is_number or (whole and value != int(value)):
+    if (
+        not isinstance(value, int | float)
+        or not limits[0] <= value <= limits[1]  # NaN compares false
+        or (whole and value != int(value))
+    ):
         key = "sample.bad_whole" if whole else "sample.bad_number"
         name, low, high = say(f"sample.{name}"), *limits
         raise BadInput(say(key, name=name, value=str(value)[:40], low=low, high=f"{high:,}"))
@@ -175,8 +179,8 @@ def build(page: Page) -> None:
     file = gr.DownloadButton(visible="hidden", elem_id="sample-file")
 
     settings = [page.model_id, count, seed, temperature, prior, look, only]
-    quiet = {"show_progress": "hidden", "trigger_mode": "always_last"}
-    private = {"api_visibility": "private"}
+    quiet: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}
+    private: dict[str, Any] = {"api_visibility": "private"}
     changes = [count.input, temperature.input, prior.input, look.input, only.input]
     gr.on(changes, spoken(throw), settings, [tiles, thrown], api_name="sample", **quiet)
     gr.on([seed.submit, seed.blur], spoken(throw_seed), [thrown, *settings], [tiles, thrown], **quiet, **private)

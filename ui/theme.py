@@ -62,7 +62,7 @@ def _theme() -> gr.themes.Base:
         "checkbox_label_text_color_selected": "ink",
     }  # fmt: skip
     known = inspect.signature(gr.themes.Base.set).parameters  # not every name has a dark twin
-    colours = {}
+    colours: dict[str, str] = {}
     for name, colour in names.items():
         colours |= {key: f"var(--lp-{colour})" for key in (name, f"{name}_dark") if key in known}
     for name, colour in {"body_background_fill": "paper", "body_text_color": "ink"}.items():

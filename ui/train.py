@@ -273,7 +273,7 @@ def build(page: Page) -> None:
 
     file = gr.DownloadButton(visible="hidden", elem_id="train-file")
     shows = [shown_status, shown_plots, shown_rows, seen, page.tick, go, end, leave, take]
-    quiet: Any = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+    quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
     started = go.click(
         spoken(start), [source, dials, files, page.runs], page.runs, api_name="train", show_progress="hidden"
     )
