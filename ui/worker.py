@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import threading
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,7 +31,6 @@ from vae.training import train
 
 PICTURES_AT_LEAST, PICTURES_AT_MOST = 20, 20_000
 PREVIEWS = 10
-SKIPPED_SHOWN = 5  # names of pictures that could not be read
 POINTS = 240  # of the curve, at most
 
 # Networks and batches small enough to show something after a minute on one core. Digits after 24 s on half a core, in
@@ -75,11 +74,10 @@ def learn(run: Path, wish: dict) -> None:
         recipe = recipe.override(data=jobs.avatars())
     recipe = dataclasses.replace(recipe, card={"title": say(f"train.title_{wish['data']}")})
     try:
-        seen, held = _pictures(recipe, wish.get("source"))
+        seen, held = _pictures(recipe, wish.get("source"), wish.get("left_out", []))
     finally:
         shutil.rmtree(run / "pictures", ignore_errors=True)  # a visitor's own: read, and not kept
-    names = [PurePosixPath(name).name[-40:] for name, _ in seen.report.skipped]
-    left_out = say("train.left_out", names=", ".join(names[:SKIPPED_SHOWN])) if names else ""
+    left_out = _left_out(wish.get("left_out", []), seen.report)
     shown = held.images[:PREVIEWS]
     pictures = {"shown": [images.data_url(picture) for picture in shown]}
     revision, steps, unit_kl = 0, 0, []
@@ -100,22 +98,28 @@ def learn(run: Path, wish: dict) -> None:
     )  # fmt: skip
 
 
-def _pictures(recipe: TrainConfig, source: str | None) -> tuple[data.Pictures, data.Pictures]:
-    """What it learns from, and what is held out; BadInput for fewer than PICTURES_AT_LEAST."""
+def _pictures(recipe: TrainConfig, source: str | None, dropped: list) -> tuple[data.Pictures, data.Pictures]:
+    """What it learns from, and what is held out; BadInput for fewer than PICTURES_AT_LEAST, with what was left out."""
     form: Any = {"size": recipe.model.size, "channels": recipe.model.channels, "framing": recipe.framing}
     if source is None:
         return data.load(recipe.data, **form)
     whole = from_files(source, **form, most=PICTURES_AT_MOST)
     if len(whole) < PICTURES_AT_LEAST:
-        raise BadInput(say("train.too_few", count=len(whole), least=PICTURES_AT_LEAST))
+        few = say("train.too_few", count=len(whole), least=PICTURES_AT_LEAST)
+        raise BadInput(f"{few} {_left_out(dropped, whole.report)}".strip())
     return data.divided(whole)
 
 
-def _note(progress: Progress, unit_kl: list[float], count: int, revision: int, left_out: str) -> dict:
-    """What the page shows of a Progress. revision counts the previews, so that unchanged pictures are not sent again.
+def _left_out(dropped: list, report: data.Report) -> str:
+    """What the visitor reads of files, pictures and rows of a table that came to nothing; "" where none did."""
+    said = jobs.left_out_words([*dropped, *report.skipped])
+    if report.without_row or report.without_picture:
+        said += " " + say("train.rows", pictures=report.without_row, rows=report.without_picture)
+    return said.strip()
 
-    left_out stands where there is nothing more urgent to say while it learns.
-    """
+
+def _note(progress: Progress, unit_kl: list[float], count: int, revision: int, left_out: str) -> dict:
+    """What the page shows of a Progress. revision counts the previews, so that unchanged pictures are not sent again."""
     every = -(-len(progress.history) // POINTS) or 1
     return {
         "step": progress.step,
@@ -127,7 +131,8 @@ def _note(progress: Progress, unit_kl: list[float], count: int, revision: int, l
         "history": progress.history[::-every][::-1],  # thinned from the end, so that the newest stays
         "unit_kl": [round(value, 3) for value in unit_kl],
         "awake": sum(value > ACTIVE_NATS for value in unit_kl),
-        "note": progress.note or ("" if progress.done else left_out),
+        "note": progress.note,
+        "left_out": left_out,
         "revision": revision,
         "done": progress.done,
     }
