@@ -19,7 +19,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from ui.words import say
@@ -248,10 +248,10 @@ def _free_name(file: Path, taken: set[str]) -> str:
 
 
 def left_out_words(left_out: Sequence[tuple[str, str]]) -> str:
-    """(name, why) of each file that is not learnt from -> what the visitor reads, "" for none."""
+    """(name, why) of each thing that is not learnt from -> what the visitor reads, "" for none."""
     if not left_out:
         return ""
-    names = [f"{PurePosixPath(name).name[-40:]}: {why}" for name, why in left_out[:LEFT_OUT_SHOWN]]
+    names = [f"{name[-40:]}: {why}" for name, why in left_out[:LEFT_OUT_SHOWN]]
     more = say("train.left_out_more", count=len(left_out) - LEFT_OUT_SHOWN) if len(left_out) > LEFT_OUT_SHOWN else ""
     return say("train.left_out", names=" ".join([*names, more]).strip())
 

@@ -11,15 +11,18 @@ import os
 import shutil
 import sys
 import threading
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import torch
 
 from ui import jobs
 from ui.words import say
 from vae import data
 from vae.atlas import ACTIVE_NATS
+from vae.directions import why_not
 from vae.errors import BadInput
 from vae.model import VAEConfig
 from vae.pictures import images
@@ -77,7 +80,8 @@ def learn(run: Path, wish: dict) -> None:
         seen, held = _pictures(recipe, wish.get("source"), wish.get("left_out", []))
     finally:
         shutil.rmtree(run / "pictures", ignore_errors=True)  # a visitor's own: read, and not kept
-    left_out = _left_out(wish.get("left_out", []), seen.report)
+    columns = (seen.attributes or {}) if "source" in wish else {}  # a visitor's own
+    left_out = _left_out(wish.get("left_out", []), seen.report, columns)
     shown = held.images[:PREVIEWS]
     pictures = {"shown": [images.data_url(picture) for picture in shown]}
     revision, steps, unit_kl = 0, 0, []
@@ -106,13 +110,17 @@ def _pictures(recipe: TrainConfig, source: str | None, dropped: list) -> tuple[d
     whole = from_files(source, **form, most=PICTURES_AT_MOST)
     if len(whole) < PICTURES_AT_LEAST:
         few = say("train.too_few", count=len(whole), least=PICTURES_AT_LEAST)
-        raise BadInput(f"{few} {_left_out(dropped, whole.report)}".strip())
+        raise BadInput(f"{few} {_left_out(dropped, whole.report, {})}".strip())
     return data.divided(whole)
 
 
-def _left_out(dropped: list, report: data.Report) -> str:
-    """What the visitor reads of files, pictures and rows of a table that came to nothing; "" where none did."""
-    said = jobs.left_out_words([*dropped, *report.skipped])
+def _left_out(dropped: list, report: data.Report, columns: Mapping[str, np.ndarray]) -> str:
+    """What the visitor reads of files, pictures, rows and columns of a table that come to nothing; "" where none do."""
+    skipped = [(PurePosixPath(name).name, why) for name, why in report.skipped]
+    knobless = [
+        (say("train.column", name=name), f"{why}.") for name, column in columns.items() if (why := why_not(column))
+    ]
+    said = jobs.left_out_words([*dropped, *skipped, *knobless])
     if report.without_row or report.without_picture:
         said += " " + say("train.rows", pictures=report.without_row, rows=report.without_picture)
     return said.strip()
