@@ -2,10 +2,12 @@
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -76,7 +78,7 @@ def test_stopping_keeps_the_model_and_the_visitors_pictures_are_gone(runs, tmp_p
         archive.writestr("cut.jpg", b"\xff\xd8\xff")
     token = jobs.start({**WISH, "data": "pictures", "minutes": 10}, [source])
     assert (runs / token / "pictures").exists()
-    assert "cut.jpg" in wait_for(token, "learning")["note"]
+    assert "cut.jpg: " in wait_for(token, "learning")["left_out"]
     jobs.stop(token)
     assert wait_for(token, "done", "failed")["state"] == "done"
     deadline = time.monotonic() + 5
@@ -84,6 +86,80 @@ def test_stopping_keeps_the_model_and_the_visitors_pictures_are_gone(runs, tmp_p
         time.sleep(0.05)
     assert not (runs / token / "pictures").exists()
     assert checkpoints.load(jobs.find(token)).model.config.channels == 3
+
+
+def loose(folder: Path, count: int, name: str = "photo {} (é).png") -> list[Path]:
+    """Files as Gradio keeps uploads: each in a folder of its own, under the visitor's name."""
+    rng = np.random.default_rng(0)
+    files = [folder / f"{number:03d}" / name.format(number) for number in range(count)]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        Image.fromarray(rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(file, "png")
+    return files
+
+
+def test_the_table_among_loose_pictures_is_learnt_from(runs, tmp_path):
+    files = loose(tmp_path / "up", 130)
+    table = tmp_path / "up" / "Attributes.CSV"
+    rows = [f"photo {n} (é).png;{n % 2};{n < 9:d}" for n in range(129)]
+    table.write_text("\n".join(["file;hat;few", *rows, "gone.png;1;1"]))
+    notes = tmp_path / "up" / "notes.txt"
+    notes.write_text("hello")
+    broken = tmp_path / "up" / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff")
+    token = jobs.start({**WISH, "data": "pictures"}, [*files, table, notes, broken])
+    run = wait_for(token, "done", "failed")
+    assert run["state"] == "done", run
+    assert [named.name for named in checkpoints.load(jobs.find(token)).atlas.named] == ["hat"]
+    rows = "Pictures without a row in attributes.csv: 1; rows without a picture: 1."
+    for told in ("notes.txt: This is no kind", "broken.jpg: ", "column few: only ", rows):
+        assert told in run["left_out"]
+
+
+def test_loose_files_keep_their_names_and_none_takes_the_place_of_another(tmp_path):
+    names = [
+        "a.png",
+        "A.PNG",
+        "a.png",
+        "caf\u00e9.png",
+        "cafe\u0301.png",
+        "a (2).png",
+        "attributes.csv",
+        "attributes.csv",
+    ]
+    files = [tmp_path / str(number) / name for number, name in enumerate(names)]
+    for number, file in enumerate(files):
+        file.parent.mkdir()
+        file.write_text(str(number))
+    folder, left_out = jobs._copied(files, tmp_path / "run")
+    found = {file.name: file.read_text() for file in folder.iterdir()}
+    assert sorted(found.values()) == list("0123456"), "a file was lost"
+    assert (found["a.png"], found["attributes.csv"]) == ("0", "6")
+    folded = {unicodedata.normalize("NFC", name).casefold() for name in found}
+    assert len(folded) == len(found), "a system that folds case would lose one"
+    assert [name for name, _ in left_out] == ["attributes.csv"]
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["x.rar"], "x.rar: "), (["attributes.csv"], "no pictures"), (["labels.csv"], "called attributes.csv"),
+        (["._a.png"], "._a.png"), (["a.zip", "b.zip"], "a.zip"), (["a.png", "b.ZIP"], "b.ZIP"),
+        (["a.zip", "attributes.csv"], "in the zip"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_files_that_cannot_be_learnt_from_are_named_before_anything_starts(runs, tmp_path, names, told):
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(BadInput, match=re.escape(told)):
+        jobs.start({**WISH, "data": "pictures"}, [tmp_path / name for name in names])
+    assert not [folder for folder in runs.iterdir() if folder.is_dir()]
+
+
+def test_of_many_files_left_out_only_some_are_named():
+    said = jobs.left_out_words([(f"{n}.txt", "no.") for n in range(500)])
+    assert "0.txt: no." in said and "495 more" in said and len(said) < 200
 
 
 def test_too_few_pictures_are_answered_with_how_many_it_needs(runs, tmp_path):

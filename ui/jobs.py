@@ -17,12 +17,14 @@ import sys
 import tempfile
 import threading
 import time
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ui.words import say
 from vae.errors import BadInput
+from vae.pictures.folders import SUFFIXES, TABLE
 
 try:
     import fcntl
@@ -34,6 +36,7 @@ LATENT, BETA, MINUTES = (2, 64), (0.0, 10.0), (0.1, 10.0)
 PICTURES_AT_MOST = 5000  # loose files in one upload; more belong in a zip
 LIFETIME_SECONDS = 24 * 3600
 RUNS_AT_MOST = 60  # folders kept on disk, about 10 MB each
+LEFT_OUT_SHOWN = 5  # names of files that are not learnt from
 GRACE_SECONDS = 240  # to start, and to draw the map at the end; a run that takes longer is ended
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
@@ -47,8 +50,8 @@ def start(config: dict, pictures: Sequence[str | Path] = ()) -> str:
     """Start a training and return its token; BadInput if a value is out of range, or while another run has the machine.
 
     config: data (one of DATA), latent (2 to 64, whole), beta (0 to 10), minutes (0.1 to 10), seed (optional).
-    pictures: the visitor's files, where data is "pictures": one zip, or some pictures. The worker removes its copy once it has
-    read it.
+    pictures: the visitor's files, where data is "pictures": one zip, or some pictures, with an attributes.csv or without. The
+    worker removes its copy once it has read it. BadInput if none of them is a picture, or a zip is not alone.
     """
     wish = _checked(config, pictures)
     with _door:
@@ -59,7 +62,8 @@ def start(config: dict, pictures: Sequence[str | Path] = ()) -> str:
         try:
             run.mkdir(mode=0o700)
             if wish["data"] == "pictures":
-                wish["source"] = str(_copied(pictures, run / "pictures"))
+                source, wish["left_out"] = _copied(pictures, run / "pictures")
+                wish["source"] = str(source)
             (run / "config.json").write_text(json.dumps(wish))
             (root() / "lock").write_text(token)  # for the sentence that says when the machine will be free
             child = subprocess.Popen(
@@ -199,15 +203,57 @@ def _number(config: dict, name: str, limits: tuple[float, float], whole: bool = 
     return value
 
 
-def _copied(pictures: Sequence[str | Path], folder: Path) -> Path:
-    """The visitor's files inside the run: a lone zip as it is, loose pictures in a folder. vae.data checks what they hold."""
+def _copied(pictures: Sequence[str | Path], folder: Path) -> tuple[Path, list[tuple[str, str]]]:
+    """The visitor's files inside the run, and the names of those left out, with why. vae.pictures checks what they hold.
+
+    A lone zip stays as it is. Loose files lie in a folder under the names they came with, for a table's rows name them so.
+    BadInput where a zip comes with anything else, or there is no picture among them.
+    """
     folder.mkdir(mode=0o700)
     files = [Path(picture) for picture in pictures]
-    if len(files) == 1 and files[0].suffix.lower() == ".zip":
-        return Path(shutil.copyfile(files[0], folder / "pictures.zip"))
-    for number, file in enumerate(files):
-        shutil.copyfile(file, folder / f"{number:05d}-{file.stem[:60]}{file.suffix.lower()[:8]}")
-    return folder
+    zips = [file for file in files if file.suffix.lower() == ".zip"]
+    if zips and len(files) > 1:
+        raise BadInput(say("train.zip_not_alone", name=zips[0].name[-40:]))
+    if zips:
+        return Path(shutil.copyfile(files[0], folder / files[0].name)), []
+    taken: set[str] = set()
+    left_out = []
+    for file in files:
+        if why := _why_not(file, taken):
+            left_out.append((file.name, say(f"train.{why}")))
+        else:
+            shutil.copyfile(file, folder / _free_name(file, taken))
+    if not taken - {TABLE}:
+        raise BadInput(f"{say('train.no_pictures')} {left_out_words(left_out)}".strip())
+    return folder, left_out
+
+
+def _why_not(file: Path, taken: set[str]) -> str:
+    """The key of the words that say why a loose file is not read; "" for a picture and for the first table."""
+    if file.name.lower() == TABLE:
+        return "second_table" if TABLE in taken else ""
+    if file.suffix.lower() in SUFFIXES and not file.name.startswith("."):
+        return ""
+    return "not_the_table" if file.suffix.lower() == ".csv" else "no_picture"
+
+
+def _free_name(file: Path, taken: set[str]) -> str:
+    """The file's name, or one with a number where another has it, on any system: some tell neither a from A nor é from é."""
+    name, number = file.name, 1
+    while (key := unicodedata.normalize("NFC", name).casefold()) in taken:
+        number += 1
+        name = f"{file.stem[:50]} ({number}){file.suffix}"
+    taken.add(key)
+    return name
+
+
+def left_out_words(left_out: Sequence[tuple[str, str]]) -> str:
+    """(name, why) of each thing that is not learnt from -> what the visitor reads, "" for none."""
+    if not left_out:
+        return ""
+    names = [f"{name[-40:]}: {why}" for name, why in left_out[:LEFT_OUT_SHOWN]]
+    more = say("train.left_out_more", count=len(left_out) - LEFT_OUT_SHOWN) if len(left_out) > LEFT_OUT_SHOWN else ""
+    return say("train.left_out", names=" ".join([*names, more]).strip())
 
 
 def _take_lock() -> int | None:

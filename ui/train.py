@@ -30,7 +30,6 @@ PRESETS = {  # what breaks, and how to mend it
     "two": {"latent": 2, "beta": 1},
     "normal": {"latent": 16, "beta": 1},
 }
-UPLOADS = ["image", ".zip", ".heic", ".heif", ".avif", ".jfif", ".jpe"]  # not every system knows the last as images
 TILES = 10
 LEFT, RIGHT, TOP, BOTTOM = 10, 230, 12, 110  # where the plots draw, in a box of 240 x 120
 # On a phone what moves lies far below the button that starts it.
@@ -66,7 +65,7 @@ def status(run: dict) -> str:
     elif run.get("stopping") and state != "finishing":
         below = say("train.stopping")
     else:
-        below = run.get("note") or say(f"train.{state}_says")
+        below = " ".join(filter(None, [run.get("note") or say(f"train.{state}_says"), run.get("left_out")]))
     kind = "bar waiting" if state in ("waiting", "finishing") else "bar"
     return (
         f'<div class="lp-train lp-status" data-state="{state}"><h3>{html.escape(say(f"train.{state}"))}'
@@ -245,9 +244,8 @@ def build(page: Page) -> None:
                 elem_classes="lp-chips", elem_id="train-data",
             )  # fmt: skip
             with gr.Column(visible=False) as upload:
-                files = gr.File(
-                    label=say("train.upload"), show_label=False, file_count="multiple", file_types=UPLOADS,
-                    height=130, elem_id="train-files",
+                files = gr.File(  # of any type: what is left out, and why, is said by ui.jobs
+                    label=say("train.upload"), show_label=False, file_count="multiple", height=130, elem_id="train-files",
                 )  # fmt: skip
                 gr.HTML(f'<div class="lp-train"><p>{say("train.upload_promise")}</p></div>')
             dials = sliders()

@@ -11,15 +11,18 @@ import os
 import shutil
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import torch
 
 from ui import jobs
 from ui.words import say
 from vae import data
 from vae.atlas import ACTIVE_NATS
+from vae.directions import why_not
 from vae.errors import BadInput
 from vae.model import VAEConfig
 from vae.pictures import images
@@ -31,7 +34,6 @@ from vae.training import train
 
 PICTURES_AT_LEAST, PICTURES_AT_MOST = 20, 20_000
 PREVIEWS = 10
-SKIPPED_SHOWN = 5  # names of pictures that could not be read
 POINTS = 240  # of the curve, at most
 
 # Networks and batches small enough to show something after a minute on one core. Digits after 24 s on half a core, in
@@ -75,11 +77,11 @@ def learn(run: Path, wish: dict) -> None:
         recipe = recipe.override(data=jobs.avatars())
     recipe = dataclasses.replace(recipe, card={"title": say(f"train.title_{wish['data']}")})
     try:
-        seen, held = _pictures(recipe, wish.get("source"))
+        seen, held = _pictures(recipe, wish.get("source"), wish.get("left_out", []))
     finally:
         shutil.rmtree(run / "pictures", ignore_errors=True)  # a visitor's own: read, and not kept
-    names = [PurePosixPath(name).name[-40:] for name, _ in seen.report.skipped]
-    left_out = say("train.left_out", names=", ".join(names[:SKIPPED_SHOWN])) if names else ""
+    columns = (seen.attributes or {}) if "source" in wish else {}  # a visitor's own
+    left_out = _left_out(wish.get("left_out", []), seen.report, columns)
     shown = held.images[:PREVIEWS]
     pictures = {"shown": [images.data_url(picture) for picture in shown]}
     revision, steps, unit_kl = 0, 0, []
@@ -100,22 +102,32 @@ def learn(run: Path, wish: dict) -> None:
     )  # fmt: skip
 
 
-def _pictures(recipe: TrainConfig, source: str | None) -> tuple[data.Pictures, data.Pictures]:
-    """What it learns from, and what is held out; BadInput for fewer than PICTURES_AT_LEAST."""
+def _pictures(recipe: TrainConfig, source: str | None, dropped: list) -> tuple[data.Pictures, data.Pictures]:
+    """What it learns from, and what is held out; BadInput for fewer than PICTURES_AT_LEAST, with what was left out."""
     form: Any = {"size": recipe.model.size, "channels": recipe.model.channels, "framing": recipe.framing}
     if source is None:
         return data.load(recipe.data, **form)
     whole = from_files(source, **form, most=PICTURES_AT_MOST)
     if len(whole) < PICTURES_AT_LEAST:
-        raise BadInput(say("train.too_few", count=len(whole), least=PICTURES_AT_LEAST))
+        few = say("train.too_few", count=len(whole), least=PICTURES_AT_LEAST)
+        raise BadInput(f"{few} {_left_out(dropped, whole.report, {})}".strip())
     return data.divided(whole)
 
 
-def _note(progress: Progress, unit_kl: list[float], count: int, revision: int, left_out: str) -> dict:
-    """What the page shows of a Progress. revision counts the previews, so that unchanged pictures are not sent again.
+def _left_out(dropped: list, report: data.Report, columns: Mapping[str, np.ndarray]) -> str:
+    """What the visitor reads of files, pictures, rows and columns of a table that come to nothing; "" where none do."""
+    skipped = [(PurePosixPath(name).name, why) for name, why in report.skipped]
+    knobless = [
+        (say("train.column", name=name), f"{why}.") for name, column in columns.items() if (why := why_not(column))
+    ]
+    said = jobs.left_out_words([*dropped, *skipped, *knobless])
+    if report.without_row or report.without_picture:
+        said += " " + say("train.rows", pictures=report.without_row, rows=report.without_picture)
+    return said.strip()
 
-    left_out stands where there is nothing more urgent to say while it learns.
-    """
+
+def _note(progress: Progress, unit_kl: list[float], count: int, revision: int, left_out: str) -> dict:
+    """What the page shows of a Progress. revision counts the previews, so that unchanged pictures are not sent again."""
     every = -(-len(progress.history) // POINTS) or 1
     return {
         "step": progress.step,
@@ -127,7 +139,8 @@ def _note(progress: Progress, unit_kl: list[float], count: int, revision: int, l
         "history": progress.history[::-every][::-1],  # thinned from the end, so that the newest stays
         "unit_kl": [round(value, 3) for value in unit_kl],
         "awake": sum(value > ACTIVE_NATS for value in unit_kl),
-        "note": progress.note or ("" if progress.done else left_out),
+        "note": progress.note,
+        "left_out": left_out,
         "revision": revision,
         "done": progress.done,
     }

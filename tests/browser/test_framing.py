@@ -128,7 +128,8 @@ def test_a_shape_is_framed_as_python_does(modules, sheet, framing_of):
     picture = SHEETS[sheet]
     for size, channels in ((28, 1), (64, 3)):
         made = fit(modules, picture, framing_of, size, channels)
-        assert far(made, framing.fit(picture, framing_of, size, channels)) < CLOSE
+        framed = framing.frame(picture, framing.Form(framing_of, size, channels))
+        assert far(made, framed.picture) < CLOSE
 
 
 @pytest.mark.parametrize("by_mass", [True, False])

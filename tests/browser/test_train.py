@@ -1,8 +1,11 @@
 """The Train tab in a browser: a few seconds of training, a reload in the midst of it, and who sees the result."""
 
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
 pytestmark = pytest.mark.browser
@@ -84,3 +87,52 @@ def test_your_pictures_are_asked_for_before_a_run_starts(page, url):
     page.locator("#train-start").click()
     expect(page.get_by_text("no pictures to learn from")).to_be_visible(timeout=30_000)
     expect_state(page, "idle")
+
+
+def own_pictures(folder: Path, count: int) -> list[Path]:
+    """Pictures of noise, every other one darker, a table that knows which, and two files that are no pictures."""
+    rng = np.random.default_rng(0)
+    files = [folder / f"my cat ({number}).png" for number in range(count)]
+    for number, file in enumerate(files):
+        Image.fromarray(rng.integers(0, 255 >> 2 * (number % 2), (48, 40, 3), dtype=np.uint8)).save(file)
+    others = {
+        "attributes.csv": "file;dark\n" + "".join(f"{file.name};{number % 2}\n" for number, file in enumerate(files)),
+        "broken.jpg": "<html>404</html>",
+        "notes.txt": "hello",
+    }
+    for name, text in others.items():
+        (folder / name).write_text(text)
+    return [*files, *(folder / name for name in others)]
+
+
+def test_own_pictures_are_learnt_from_with_their_table_and_what_was_left_out_is_named(page, url, tmp_path):
+    open_train(page, url)
+    expect(page.locator(MODELS).first).to_be_visible()
+    models = page.locator(MODELS).count()
+    page.get_by_text("Your pictures…").click()
+    page.locator("#train-dials input").nth(MINUTES).fill("0")
+    page.locator("#train-files input[type=file]").set_input_files(own_pictures(tmp_path, 140))
+    expect(page.locator("#train-files .filename")).to_have_count(143, timeout=60_000)
+    page.locator("#train-start").click()
+    expect_state(page, "done", "failed")
+    said = page.locator("#train-status [role=status]")
+    expect(said).to_contain_text("notes.txt: This is no kind of picture")
+    expect(said).to_contain_text("broken.jpg: ")
+    expect(said).not_to_contain_text("dark")
+    expect(page.locator(MODELS)).to_have_count(models + 1, timeout=30_000)
+    page.locator("#train-explore").click()
+    expect(page.locator(MODELS).last).to_have_attribute("aria-pressed", "true", timeout=30_000)
+    expect(page.get_by_text("Dark", exact=True).first).to_be_visible(timeout=30_000)
+
+
+def test_a_zip_that_is_not_alone_and_a_file_of_another_kind_are_named_before_a_run_starts(page, url, tmp_path):
+    for name in ("a.zip", "b.zip", "c.rar"):
+        (tmp_path / name).write_bytes(b"x")
+    for names, told in ((["a.zip", "b.zip"], "a.zip came with other files"), (["c.rar"], "c.rar: This is no kind")):
+        open_train(page, url)
+        page.get_by_text("Your pictures…").click()
+        page.locator("#train-files input[type=file]").set_input_files([tmp_path / name for name in names])
+        expect(page.locator("#train-files .filename")).to_have_count(len(names), timeout=30_000)
+        page.locator("#train-start").click()
+        expect(page.get_by_text(told)).to_be_visible(timeout=30_000)
+        expect_state(page, "idle")
