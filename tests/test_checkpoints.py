@@ -15,7 +15,6 @@ from torch.distributions import Normal
 
 from vae import checkpoints
 from vae.data import Pictures
-from vae.directions import merged
 from vae.errors import BadInput
 from vae.measure import evaluation
 from vae.model import VAE, VAEConfig
@@ -446,15 +445,6 @@ def test_evaluation_is_the_closed_form_on_a_model_that_ignores_its_pictures(publ
     assert numbers["reconstruction"] == pytest.approx(expected, rel=1e-5)
     assert numbers["elbo"] == pytest.approx(-expected - 6.0, rel=1e-5)
     assert numbers["active_units"] == 3
-
-
-def test_columns_of_noughts_and_ones_become_one_of_words():
-    columns = {"black_hair": np.array([1.0, 0, 0, 1]), "fair_hair": np.array([0.0, 1, 0, 1]), "smile": np.ones(4)}
-    found = merged(columns, {"hair": ["black_hair", "fair_hair"]})
-    assert found["hair"].tolist() == ["black", "fair", "", ""]
-    assert sorted(found) == ["hair", "smile"]
-    with pytest.raises(BadInput, match="red_hair"):
-        merged(columns, {"hair": ["black_hair", "red_hair"]})
 
 
 def test_where_pictures_may_not_be_shown_all_are_the_models_own(tmp_path):
