@@ -438,6 +438,19 @@ def test_a_visitor_starts_where_asked_and_then_from_one_of_each_kind(charted):
     assert np.array_equal(chosen.examples, heldout[[nearest[1], nearest[0], nearest[2]]])
 
 
+def test_an_atlas_follows_its_seed(charted):
+    model, pictures, _ = charted
+    plain, zero, one = (
+        fit_atlas(model, pictures[:200], heldout=pictures[:100], **seed) for seed in ({}, {"seed": 0}, {"seed": 1})
+    )
+    with torch.inference_mode():
+        middle = model.encode(to_tensor(pictures[:100])).mean
+    for atlas, seed in ((zero, 0), (one, 1)):
+        assert np.array_equal(atlas.examples, pictures[typical(middle, seed=seed)])
+    assert torch.equal(plain.likelihoods, zero.likelihoods)
+    assert not torch.equal(zero.likelihoods, one.likelihoods)
+
+
 def test_where_no_picture_may_be_shown_the_model_draws_them(charted):
     model, pictures, _ = charted
     one, same, other = (
@@ -447,11 +460,11 @@ def test_where_no_picture_may_be_shown_the_model_draws_them(charted):
     assert np.array_equal(one.examples, same.examples)
     assert not np.array_equal(one.examples, other.examples)
     assert not any((pictures == example).all(axis=(1, 2, 3)).any() for example in one.examples)
-    drawn = one.mixture.sample(fit.DRAWN_EXAMPLES, 0, fit.DRAWN_TEMPERATURE)
+    drawn = other.mixture.sample(fit.DRAWN_EXAMPLES, 1, fit.DRAWN_TEMPERATURE)
     with torch.inference_mode():
         every = to_pictures(model.decode(drawn)).astype(int)
-    for example in one.examples:  # each is one of what the mixture gives
-        assert np.abs(every - example).max(axis=(1, 2, 3)).min() <= 1
+    for example, row in zip(other.examples, typical(drawn, seed=1), strict=True):
+        assert np.abs(every[row] - example).max() <= 1
     assert len(np.unique(one.examples, axis=0)) == fit.EXAMPLES
     assert torch.equal(one.mixture.means, same.mixture.means)
     assert not torch.equal(one.likelihoods, other.likelihoods)

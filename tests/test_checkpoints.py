@@ -16,7 +16,7 @@ from torch.distributions import Normal
 from vae import checkpoints
 from vae.data import Pictures
 from vae.errors import BadInput
-from vae.measure import evaluation
+from vae.measure import distances, evaluation
 from vae.model import VAE, VAEConfig
 from vae.publish.card import card
 from vae.publish.folder import check, publish
@@ -482,6 +482,35 @@ def test_distances_to_a_set_itself_are_none(published):
     same = evaluation.compare(checkpoint, squares(40), squares(40))
     assert same["other real pictures"]["nearest"] == pytest.approx(0, abs=1e-3)
     assert "samples, mixture prior" in evaluation.distance_table(rows)
+
+
+def test_real_pictures_are_compared_with_training_pictures_that_are_not_among_them(published, monkeypatch):
+    """Held-out pictures first, training pictures after them, and none of those on both sides."""
+    checkpoint, train, heldout = checkpoints.load(published), squares(70), squares(10)
+
+    def least(pictures: np.ndarray, among: np.ndarray) -> float:
+        """All pixels of a square are alike: the distance is that of two colours."""
+        some, others = (part[:, 0, 0].astype(float) / 255 for part in (pictures, among))
+        return float(np.sqrt(np.square(some[:, None] - others[None]).mean(axis=2)).min(axis=1).mean())
+
+    seen = {}
+    monkeypatch.setattr(distances, "ssim", lambda a, b: seen.update(ssim=(a, b)) or 0.5)
+    rows = evaluation.compare(checkpoint, train, heldout, seed=3)
+    originals, again = seen["ssim"]
+    assert np.array_equal(originals, heldout.images)  # and not the training pictures, which it has seen
+    assert np.array_equal(again, checkpoint.decode(checkpoint.encode(heldout.images)))
+    order = np.random.default_rng(3).permutation(70)
+    reference, spare = train.images[order[:40]], train.images[order[40:]]
+    real = np.concatenate([heldout.images, spare])
+    assert rows[evaluation.REAL]["nearest"] == pytest.approx(least(real, reference), rel=1e-3)
+    monkeypatch.setattr(evaluation, "NEAREST", 10)  # enough of them are held out: all that was learnt is looked through
+    rows = evaluation.compare(checkpoint, train, heldout)
+    assert rows[evaluation.REAL]["nearest"] == pytest.approx(least(heldout.images, train.images), rel=1e-3)
+    drawn = checkpoint.decode(checkpoint.atlas.prior("normal", 40, 0, 1.0))[:10]
+    found = rows["samples, normal prior"]["nearest"]
+    assert found == pytest.approx(float(distances.nearest(drawn, train.images).mean()), rel=1e-3)
+    assert rows == evaluation.compare(checkpoint, train, heldout)
+    assert rows != evaluation.compare(checkpoint, train, heldout, seed=1)
 
 
 @pytest.mark.parametrize(("heldout", "share"), [(10, 0.75), (40, 0.0), (60, 0.0)])
