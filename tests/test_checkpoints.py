@@ -14,6 +14,7 @@ from huggingface_hub import HfApi, constants
 from torch.distributions import Normal
 
 from vae import checkpoints
+from vae.atlas import PRIORS
 from vae.data import Pictures
 from vae.errors import BadInput
 from vae.measure import distances, evaluation
@@ -511,6 +512,38 @@ def test_real_pictures_are_compared_with_training_pictures_that_are_not_among_th
     assert found == pytest.approx(float(distances.nearest(drawn, train.images).mean()), rel=1e-3)
     assert rows == evaluation.compare(checkpoint, train, heldout)
     assert rows != evaluation.compare(checkpoint, train, heldout, seed=1)
+
+
+@pytest.mark.parametrize(("learnt", "held", "count"), [(70, 10, 40), (30, 4, 17), (12, 60, 12)])
+def test_sets_are_compared_side_by_side_in_their_features(published, monkeypatch, learnt, held, count):
+    """With colours in place of a network's features, which the distances' own tests look at."""
+    sizes = []
+
+    def colours(pictures, device):
+        sizes.append(len(pictures))
+        return distances_of.setdefault(pictures.tobytes(), pictures.mean(axis=(1, 2)))
+
+    distances_of, checkpoint = {}, checkpoints.load(published)
+    monkeypatch.setattr(evaluation, "FEWEST", count)
+    monkeypatch.setattr(evaluation.features, "has_network", lambda: True)
+    monkeypatch.setattr(distances, "features", colours)
+    monkeypatch.setattr(distances, "perceptual", lambda a, b, device: float(len(a)))
+    train, heldout = squares(learnt), squares(held)
+    rows = evaluation.compare(checkpoint, train, heldout, seed=2)
+    assert sizes == [count] * 5  # the training pictures', and each row's
+    order = np.random.default_rng(2).permutation(learnt)
+    aim = train.images[order[:count]].mean(axis=(1, 2))
+    real = np.concatenate([heldout.images, train.images[order[count:]]])[:count]
+    sets = {evaluation.REAL: real, "reconstructions of those": checkpoint.decode(checkpoint.encode(real))}
+    sets |= {f"samples, {p} prior": checkpoint.decode(checkpoint.atlas.prior(p, count, 2, 1.0)) for p in PRIORS}
+    for name, pictures in sets.items():
+        found = pictures.mean(axis=(1, 2))
+        assert rows[name]["frechet"] == pytest.approx(distances.frechet(found, aim), rel=1e-6)
+        assert rows[name]["kernel"] == pytest.approx(1000 * distances.kernel(found, aim), rel=1e-6)
+    assert rows["reconstructions of those"]["perceptual"] == min(held, count)
+    monkeypatch.setattr(evaluation, "FEWEST", count + 1)
+    assert not any("frechet" in row for row in evaluation.compare(checkpoint, train, heldout).values())
+    assert evaluation.compare(checkpoint, train, heldout) == evaluation.compare(checkpoint, train, heldout, seed=0)
 
 
 @pytest.mark.parametrize(("heldout", "share"), [(10, 0.75), (40, 0.0), (60, 0.0)])

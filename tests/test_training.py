@@ -12,11 +12,12 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from vae import data, training
 from vae.errors import BadInput
+from vae.latents import sample_normal
 from vae.measure import evaluation
 from vae.model import VAE, Posterior, VAEConfig, to_tensor
 from vae.recipe import Sharpen, TrainConfig
-from vae.run import Run
-from vae.runs import report
+from vae.run import Run, noise_of
+from vae.runs import report, state
 from vae.training import Steps, batch_of, schedule, train
 
 TINY = TrainConfig(
@@ -174,19 +175,19 @@ def test_a_full_disk_leaves_the_old_run_file(pictures, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["model.run"]
 
 
-def break_once(monkeypatch, step: int) -> None:
-    """The loss of one step is no number."""
+def break_at(monkeypatch, *steps: int) -> None:
+    """The losses of these steps, counted as they are taken, are no numbers."""
     calls, real = iter(range(10**6)), training.negative_elbo
 
     def sometimes_nan(*args, **kwargs):
         terms = real(*args, **kwargs)
-        return dataclasses.replace(terms, loss=terms.loss * (torch.nan if next(calls) == step else 1))
+        return dataclasses.replace(terms, loss=terms.loss * (torch.nan if next(calls) in steps else 1))
 
     monkeypatch.setattr(training, "negative_elbo", sometimes_nan)
 
 
 def test_a_blow_up_steps_back_and_goes_on_with_a_smaller_rate(pictures, monkeypatch):
-    break_once(monkeypatch, 20)
+    break_at(monkeypatch, 20)
     rates, real = [], training.set_learning_rate
     monkeypatch.setattr(
         training, "set_learning_rate", lambda optimizer, rate: (rates.append(float(rate)), real(optimizer, rate))
@@ -197,6 +198,69 @@ def test_a_blow_up_steps_back_and_goes_on_with_a_smaller_rate(pictures, monkeypa
     assert weights(progress[-1]).isfinite().all()
     first, again = rates[:20], rates[21:41]  # the same steps, before and after
     np.testing.assert_allclose(again, 0.3 * np.array(first), rtol=1e-5)
+
+
+def test_each_blow_up_lowers_the_rate_further_and_goes_back_to_the_last_snapshot(pictures, monkeypatch):
+    monkeypatch.setattr(training, "SNAPSHOT_STEPS", 5)
+    break_at(monkeypatch, 13, 20)  # steps 13, and 17: it is counted on from step 10
+    progress = [*train(TINY, pictures, device="cpu", report_seconds=0)]
+    notes = [p.note for p in progress if p.note]
+    assert [note.split(": ")[1] for note in notes] == [
+        "back to step 10 with 0.3 of the learning rate.",
+        "back to step 15 with 0.09 of the learning rate.",
+    ]
+    assert [p.step for p in progress] == [*range(1, 14), *range(11, 17), *range(16, 41), 40]
+    end = progress[-1]
+    steps = [row[0] for row in end.history]
+    assert steps == sorted(set(steps)) and steps[-1] == 40  # what was undone is forgotten
+    for p in progress[-26:-1]:
+        assert p.learning_rate == pytest.approx(0.09 * schedule(TINY, (p.step - 1) / 40).learning_rate)
+    assert end.is_whole and end.fraction == 1
+
+
+def test_what_a_run_has_been_through_is_put_down_with_it(pictures, tmp_path):
+    run, again = (Run(TINY, torch.device("cpu")) for _ in range(2))
+    Steps(run, TINY, torch.from_numpy(pictures), torch.float32).take(schedule(TINY, 0.5))
+    run.seconds, run.rate_scale, run.rollbacks, run.history = 12.5, 0.09, 2, [[1, 2.0, 3.0]]
+    state.save(run, tmp_path / "run", TINY, "these")
+    # How a model is shown, and when its run ends, may change in between; what it learns may not.
+    other = dataclasses.replace(
+        TINY, steps=50, card={"title": "Other"}, show_data=False, start="a.png", categories={"hair": ["a", "b"]}
+    )
+    state.load(again, tmp_path / "run", other, "these")
+    for name in ("step", "seconds", "rate_scale", "rollbacks", "history"):
+        assert getattr(again, name) == getattr(run, name), name
+    for name, tensor in run.tensors().items():
+        assert torch.equal(again.tensors()[name], tensor), name
+    assert run.is_finite() and any(t.numel() and bool(t.any()) for n, t in again.tensors().items() if "exp_avg" in n)
+    with pytest.raises(BadInput, match="other pictures"):
+        state.load(again, tmp_path / "run", TINY, "those")
+
+
+def test_a_run_that_is_killed_is_kept_as_of_its_last_minute(pictures, tmp_path, monkeypatch):
+    run_file = tmp_path / "model.run"
+    for progress in train(TINY, pictures, run_file=run_file, device="cpu", report_seconds=0):
+        assert not run_file.exists() or progress.done  # a minute has not passed
+    run_file.unlink()
+    monkeypatch.setattr(training, "SAVE_SECONDS", 0)
+    for progress in train(TINY, pictures, run_file=run_file, device="cpu", report_seconds=0):
+        if progress.step == 10:
+            break  # without a word to the run
+    again = [*train(TINY, pictures, run_file=run_file, resume=True, device="cpu", report_seconds=0)]
+    assert again[0].step == 11
+    assert torch.equal(weights(again[-1]), weights(last_of(train(TINY, pictures, device="cpu"))))
+
+
+def test_a_run_begins_from_its_seed_and_leaves_all_other_chance_alone():
+    before = torch.get_rng_state()
+    run, other = Run(TINY, torch.device("cpu")), Run(TINY.override(seed=6), torch.device("cpu"))
+    assert torch.equal(torch.get_rng_state(), before)
+    for mine, average in zip(run.model.parameters(), run.average.parameters(), strict=True):
+        assert torch.equal(mine, average) and mine.requires_grad and not average.requires_grad
+    assert run.model.training and not run.average.training
+    assert any(not torch.equal(a, b) for a, b in zip(run.model.parameters(), other.model.parameters(), strict=True))
+    draws = {tuple(torch.randn(2, generator=noise_of(seed, step)).tolist()) for seed in (5, 6) for step in range(-3, 4)}
+    assert len(draws) == 14  # every step and every epoch has noise of its own
 
 
 def test_a_hopeless_rate_is_named(pictures, monkeypatch):
@@ -346,6 +410,7 @@ def test_the_heldout_loss_is_the_elbo_of_the_averaged_weights(pictures):
         kl = kl_divergence(Normal(posterior.mean, posterior.std()), Normal(0.0, 1.0)).sum(1).mean()
     assert end.heldout == pytest.approx(float(nats + kl), rel=1e-4)
     assert end.metrics()["heldout"] == end.heldout
+    assert "heldout" not in last_of(train(TINY, pictures, device="cpu")).metrics()
     assert end.metrics()["step"] == 40
 
 
@@ -361,6 +426,19 @@ def test_the_heldout_loss_weighs_every_picture_alike():
         model.decoder.layers[-2].bias.fill_(1.0)  # every logit
     found = report.heldout_loss(model, recipe, torch.from_numpy(pictures))
     assert found == pytest.approx(64 * (np.log(1 + np.e) - pictures.mean() / 255), rel=1e-5)
+
+
+def test_the_heldout_loss_takes_little_time_and_few_pictures(pictures, monkeypatch):
+    def measured(share: float) -> list[int]:
+        monkeypatch.setattr(report, "HELDOUT_SHARE", share)
+        told = [*train(TINY, pictures, heldout=pictures[:30], device="cpu", report_seconds=0)]
+        return [p.step for p in told if p.heldout is not None]
+
+    assert measured(1e9) == [1, 40]  # at first, and at the end
+    assert measured(0) == [*range(1, 41), 40]
+    monkeypatch.setattr(report, "HELDOUT_PICTURES", 10)
+    end = last_of(train(TINY, pictures, heldout=pictures[:30], device="cpu"))
+    assert end.heldout == report.heldout_loss(end.model, TINY, torch.from_numpy(pictures[:30:3]))
 
 
 def test_figures_are_means_over_the_steps_since_the_last_report(pictures):
@@ -437,10 +515,19 @@ def test_ends_on_minutes_and_on_epochs(pictures):
     assert last_of(train(TINY.override(epochs=0.01), pictures, device="cpu")).step == 1
 
 
-def test_previews_have_the_form_of_pictures(pictures):
-    end = last_of(train(TINY, pictures, preview=pictures[:7], device="cpu"))
-    assert end.reconstructions.shape == end.samples.shape == (7, 8, 8, 1)
-    assert end.reconstructions.dtype == np.uint8
+def test_previews_are_what_the_averaged_weights_draw(pictures):
+    told = [*train(TINY, pictures, preview=pictures[:7], device="cpu", report_seconds=0, preview_seconds=1e9)]
+    end = told[-1]
+    assert [p.reconstructions is not None for p in told] == [False] * 40 + [True]
+    with torch.inference_mode():
+        again = end.model.decode(end.model.encode(to_tensor(pictures[:7])).mean)
+        drawn = end.model.decode(sample_normal(7, 3, TINY.seed))
+    for found, wanted in ((end.reconstructions, again), (end.samples, drawn)):
+        assert found.dtype == np.uint8 and found.shape == (7, 8, 8, 1)
+        assert np.abs(found - 255 * wanted.permute(0, 2, 3, 1).numpy()).max() <= 0.51
+    told = [*train(TINY, pictures, preview=pictures[:7], device="cpu", report_seconds=0, preview_seconds=0)]
+    assert all(p.samples is not None for p in told)
+    assert last_of(train(TINY, pictures, device="cpu")).samples is None
 
 
 @pytest.mark.gpu
