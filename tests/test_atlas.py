@@ -79,6 +79,7 @@ def test_a_fit_hangs_on_its_seed_and_on_no_other_chance():
     assert torch.equal(first.means, again.means) and torch.equal(first.factors, again.factors)
     assert first.means.shape != other.means.shape or not torch.allclose(first.means, other.means)
     assert rows == typical(z, seed=3) != typical(z, seed=4)
+    assert typical(z) == typical(z, seed=0)
     assert torch.equal(fit_mixture(z).means, fit_mixture(z, seed=0).means)
 
 
@@ -118,6 +119,14 @@ def test_as_many_components_as_the_heldout_fifth_wants(monkeypatch, scores, trie
     for (_, learnt), unseen in zip(attempts, judged, strict=True):
         assert (len(learnt), len(unseen)) == (32, 8)
         assert np.array_equal(np.concatenate([unseen, learnt]), everything)
+
+
+def test_too_few_latents_and_units_that_sleep_still_have_a_mixture():
+    few = fit_mixture(torch.tensor([[0.0, 0], [1, 0], [0, 1]]))
+    assert few.weights.tolist() == [1.0]
+    z = torch.randn(200, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 2.0, 0.0])
+    asleep = fit_mixture(z).sample(100, seed=0)
+    assert asleep[:, 2].abs().max() < 0.01 < asleep[:, 1].std()
 
 
 def test_of_very_many_latents_some_are_enough(monkeypatch):
@@ -482,6 +491,11 @@ def test_of_each_label_the_picture_nearest_its_middle_is_the_example():
     mean = torch.tensor([[0.0, 0], [1, 0], [2, 0.0], [9, 9], [9, 8], [9, 4]])
     assert typical(mean, np.array(["one", "one", "one", "nine", "nine", "nine"])) == [4, 1]
     assert len(typical(mean, np.array([1, 1, 1, 9, 9, np.nan]))) == len(mean)  # a gap makes no kind
+    for count in (fit.EXAMPLES, fit.EXAMPLES + 1):  # as many labels as examples are kinds, more are none
+        mean = torch.arange(3.0 * count)[:, None] + 100 * (torch.arange(3 * count) % count)[:, None]
+        found = typical(mean, np.arange(3 * count) % count)
+        assert len(found) == fit.EXAMPLES
+        assert (found == list(range(count, 2 * count))) == (count == fit.EXAMPLES)  # each one's middle, in their order
 
 
 def test_knobs_read_what_they_move(charted):

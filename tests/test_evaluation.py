@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, Normal
 
 from vae.errors import BadInput
-from vae.measure.evaluation import distance_table, estimate_sigma, evaluate, table
+from vae.measure.evaluation import DISTANCES_NOTE, distance_table, estimate_sigma, evaluate, table
 from vae.model import VAE, Posterior, VAEConfig
 
 CONFIG = VAEConfig(size=8, channels=1, latent=1, widths=(8,), stem=2, sigma_floor=0.001)
@@ -111,13 +111,20 @@ def test_sigma_follows_its_seed_and_stops_at_the_floor(pictures):
     assert estimate_sigma(model, pictures[:300], 1) == estimate_sigma(model, pictures[:300], 1)
     assert estimate_sigma(model, pictures[:300], 1) != estimate_sigma(model, pictures[:300], 2)
     assert estimate_sigma(model, pictures[:300]) == estimate_sigma(model, pictures[:300], 0)
+    black, halves = np.zeros((1, 8, 8, 1), np.uint8), np.full((1, 8, 8, 1), 255, np.uint8)
+    halves[:, :4] = 0  # the worst that can befall a model that draws even greys
+    found = estimate_sigma(model, np.concatenate([halves, black, black]))
+    assert found == pytest.approx(math.sqrt(0.25 / 3), abs=0.03)
+    assert estimate_sigma(model, np.concatenate([black, black])) < 0.01
     high = VAE(dataclasses.replace(CONFIG, sigma_floor=0.7), Brightness(), Plain()).eval()
     assert estimate_sigma(high, pictures[:300]) == 0.7
 
 
 def test_tables_are_markdown_with_a_cell_for_each_figure(model, pictures):
     numbers = {**evaluate(model, pictures[:100]), "pictures": 12345, "elbo": -1234.567}
-    head, rule, *rows = (re.split(r"(?<!\\)\|", line)[1:-1] for line in table(numbers).splitlines())
+    text = table(numbers)
+    assert all(line[0] == line[-1] == "|" for line in text.splitlines()) and r"p(x\|z)" in text
+    head, rule, *rows = (re.split(r"(?<!\\)\|", line)[1:-1] for line in text.splitlines())
     assert len(rows) == len(numbers)
     assert {len(cells) for cells in (head, rule, *rows)} == {4}
     cells = {key.strip(): (value.strip(), unit.strip()) for key, value, unit, _ in rows}
@@ -131,4 +138,6 @@ def test_tables_are_markdown_with_a_cell_for_each_figure(model, pictures):
         "pictures": "one", "trained_on": "0.25", "ssim": "0.1235",
     }  # fmt: skip
     assert {name: cell for name, cell in zip(head, two, strict=True) if cell} == {"pictures": "two", "nearest": "2"}
-    assert set(rule) == {"---"}
+    assert set(rule) == {"---"} and len(rule) == len(head)
+    assert all(line[0] == line[-1] == "|" for line in compared)
+    assert all(name in DISTANCES_NOTE for name in head[1:])  # each is explained
