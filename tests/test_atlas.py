@@ -6,15 +6,20 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from scipy.stats import pearsonr
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.mixture import GaussianMixture
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
+from vae import priors
 from vae.atlas import PRIORS, Atlas
-from vae.directions import Named, fit_named, why_not
+from vae.data import held_out
+from vae.directions import MIN_EXAMPLES, MOST_VALUES, Named, fit_named, merged, why_not
 from vae.errors import BadInput
 from vae.measure import fit
 from vae.measure.fit import fit_atlas, typical
-from vae.model import VAE, VAEConfig, to_tensor
+from vae.model import VAE, VAEConfig, to_pictures, to_tensor
 from vae.priors import Mixture, fit_mixture
 
 
@@ -30,7 +35,7 @@ def test_log_density_is_torchs():
     twin = MixtureSameFamily(
         Categorical(mixture.weights), MultivariateNormal(mixture.means, scale_tril=mixture.factors)
     )
-    z = 4 * torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+    z = 4 * torch.randn(2500, 2, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(mixture.log_prob(z), twin.log_prob(z), rtol=1e-4, atol=1e-4)
 
 
@@ -41,6 +46,7 @@ def test_samples_have_the_mixtures_moments_and_follow_the_seed():
     assert torch.equal(z, mixture.sample(40_000, seed=2))
     cold = mixture.sample(500, seed=2, temperature=0)
     assert (cold[:, None] == mixture.means).all(dim=2).any(dim=1).all()  # nothing but the components' centres
+    torch.testing.assert_close(cold + 0.5 * (z[:500] - cold), mixture.sample(500, seed=2, temperature=0.5))
 
 
 def test_a_fit_finds_as_many_components_as_there_are_and_is_as_likely_as_scikit_learns():
@@ -60,6 +66,140 @@ def test_one_cloud_gets_one_component():
     fitted = fit_mixture(z)
     assert len(fitted.weights) == 1
     torch.testing.assert_close(fitted.factors[0], factor, atol=0.06, rtol=0)
+
+
+def test_a_fit_hangs_on_its_seed_and_on_no_other_chance():
+    z = torch.randn(
+        400, 3, generator=torch.Generator().manual_seed(0)
+    ).square()  # no clusters: any start ends elsewhere
+    np.random.seed(1)
+    first, rows = fit_mixture(z, seed=3), typical(z, seed=3)
+    np.random.seed(2)
+    again, other = fit_mixture(z, seed=3), fit_mixture(z, seed=4)
+    assert torch.equal(first.means, again.means) and torch.equal(first.factors, again.factors)
+    assert first.means.shape != other.means.shape or not torch.allclose(first.means, other.means)
+    assert rows == typical(z, seed=3) != typical(z, seed=4)
+    assert typical(z) == typical(z, seed=0)
+    assert torch.equal(fit_mixture(z).means, fit_mixture(z, seed=0).means)
+
+
+@pytest.mark.parametrize(
+    ("scores", "tried", "chosen"),
+    [
+        ([1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 2, 4, 8], 8),  # sixteen would have too few rows each
+        ([1, 2, 1, 2], [1, 2, 4, 8], 2),
+        ([5, 4, 3, 9], [1, 2, 4], 1),  # it fell twice
+        ([5, 4, 6, 5], [1, 2, 4, 8], 4),  # once, and then it rose
+        ([5, 5.001, 5.002, 9], [1, 2, 4], 1),  # as good as nothing is no gain
+    ],
+)
+def test_as_many_components_as_the_heldout_fifth_wants(monkeypatch, scores, tried, chosen):
+    fits, judged = [], []
+
+    class Scored(GaussianMixture):
+        """The real one, whose scores are given."""
+
+        def fit(self, rows):
+            fits.append((self.n_components, rows))
+            return super().fit(rows)
+
+        def score(self, rows):
+            judged.append(rows)
+            return scores[len(judged) - 1]
+
+    monkeypatch.setattr("sklearn.mixture.GaussianMixture", Scored)
+    z = 5 + torch.randn(40, 2, generator=torch.Generator().manual_seed(0)) @ torch.tensor([[3.0, 0.0], [2.0, 0.1]])
+    fitted = fit_mixture(z)
+    *attempts, (last, everything) = fits
+    assert [count for count, _ in attempts] == tried
+    assert last == len(fitted.weights) == chosen
+    assert len(everything) == 40
+    np.testing.assert_allclose(everything.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(np.cov(everything.T), np.eye(2), atol=1e-4)  # whitened
+    for (_, learnt), unseen in zip(attempts, judged, strict=True):
+        assert (len(learnt), len(unseen)) == (32, 8)
+        assert np.array_equal(np.concatenate([unseen, learnt]), everything)
+
+
+def test_too_few_latents_and_units_that_sleep_still_have_a_mixture():
+    few = fit_mixture(torch.tensor([[0.0, 0], [1, 0], [0, 1]]))
+    assert few.weights.tolist() == [1.0]
+    z = torch.randn(200, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 2.0, 0.0])
+    asleep = fit_mixture(z).sample(100, seed=0)
+    assert asleep[:, 2].abs().max() < 0.01 < asleep[:, 1].std()
+
+
+def test_of_very_many_latents_some_are_enough(monkeypatch):
+    monkeypatch.setattr(priors, "FIT_LATENTS", 100)
+    z = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
+    z[torch.randperm(300, generator=torch.Generator().manual_seed(1))[:150]] += 50  # not the first hundred alone
+    assert sorted(fit_mixture(z.sort(dim=0).values).weights.tolist()) == pytest.approx([0.5, 0.5], abs=0.15)
+
+
+def test_scores_are_scikit_learns_on_the_tenth_that_was_left_out():
+    dice = np.random.default_rng(0)
+    z = dice.normal(size=(600, 4)) * [0.9, 0.3, 0.3, 0.1] + [5, -3, 0, 1]
+    rare = (z[:, 0] + 0.5 * dice.normal(size=600) > 5.7).astype(float)
+    warm = 1000 + 0.5 * z[:, 1] + 0.1 * dice.normal(size=600)
+    first, second = fit_named(torch.from_numpy(z), {"rare": rare, "warm": warm})
+    held = held_out([str(row) for row in range(600)])
+    z = z - z.mean(axis=0)
+    truth, reading = [], []
+    for column in (rare, warm):
+        line = LinearRegression(fit_intercept=False).fit(z[~held], column[~held] - column.mean())
+        truth, reading = [*truth, column[held]], [*reading, line.predict(z)]
+    between = np.mean([reading[0][~held & (rare == side)].mean() for side in (0, 1)])
+    accuracy = balanced_accuracy_score(truth[0], reading[0][held] > between)
+    assert 0.6 < accuracy < 0.95
+    assert first.score == pytest.approx(accuracy, abs=0.005)
+    assert (first.measure, first.share) == ("balanced accuracy", pytest.approx(rare.mean()))
+    correlation = pearsonr(truth[1], reading[1][held]).statistic
+    assert 0.6 < correlation < 0.95
+    assert second.score == pytest.approx(correlation, abs=0.005)
+    assert (second.measure, second.share) == ("correlation", 0.5)
+
+
+def test_the_rows_that_score_a_direction_have_no_part_in_it():
+    dice = np.random.default_rng(0)
+    z, side = dice.normal(size=(400, 3)), np.arange(400) % 2
+    kind = dice.choice(["a", "b", "c"], 400)
+    z[:, 0] += side
+    held = np.flatnonzero(held_out([str(row) for row in range(400)]))
+    dealt = z.copy()
+    dealt[held] = z[dice.permutation(held)]  # to other pictures of the tenth, so that the mean of all is what it was
+    columns = {"side": side, "kind": kind}
+    once, again = (fit_named(torch.from_numpy(latents), columns) for latents in (z, dealt))
+    for one, other in zip(once, again, strict=True):
+        torch.testing.assert_close(one.vector, other.vector)
+    assert once[0].score > again[0].score
+
+
+def test_a_score_needs_rows_that_differ():
+    """What cannot be told from the rows that are left out is worth no more than a guess."""
+    dice = np.random.default_rng(0)
+    z, held = dice.normal(size=(600, 2)), held_out([str(row) for row in range(600)])
+    z[held, 1] = z[held, 1] + 0.5
+    number, side = z[:, 0] * 0.1, (z[:, 0] > 0).astype(float)
+
+    def score(column: np.ndarray, latents: np.ndarray = z) -> float:
+        return fit_named(torch.from_numpy(latents), {"it": column})[0].score
+
+    assert score(np.where(held, np.nan, number)) == 0.0
+    assert score(np.where(held, 0.25, number)) == 0.0
+    assert score(number, np.where(held[:, None], 0.25, z)) == pytest.approx(0.0, abs=1e-9)
+    assert score(np.where(held, np.nan, side)) == 0.5
+    only = np.where(held & (side == 0), np.nan, side)  # of those without, none is left
+    assert 0.9 < score(only) <= 1
+
+
+def test_columns_of_noughts_and_ones_become_one_of_words():
+    columns = {"black_hair": np.array([1.0, 0, 0, 1]), "fair_hair": np.array([0.0, 1, 0, 1]), "smile": np.ones(4)}
+    found = merged(columns, {"hair": ["black_hair", "fair_hair"]})
+    assert found["hair"].tolist() == ["black", "fair", "", ""]
+    assert sorted(found) == ["hair", "smile"]
+    assert sorted(columns) == ["black_hair", "fair_hair", "smile"]
+    with pytest.raises(BadInput, match="red_hair"):
+        merged(columns, {"hair": ["black_hair", "red_hair"]})
 
 
 def test_named_directions_are_told_apart_although_they_go_together():
@@ -121,6 +261,34 @@ def test_columns_of_names_gaps_and_single_values_get_no_direction():
     assert all(why_not(column) for column in columns.values())
     assert why_not(columns["gaps"]) == "gaps in 320 of 400 pictures"
     assert fit_named(z[:8], {"tiny": np.array([0, 1] * 4)}) == ()
+
+
+FEW, MANY = MIN_EXAMPLES - 1, MIN_EXAMPLES
+
+
+@pytest.mark.parametrize(
+    ("column", "reason"),
+    [
+        (np.repeat(["a", "b"], MANY), ""),
+        (np.repeat(["a", "b"], [FEW, MANY]), f"not 2 to {MOST_VALUES} values with {MIN_EXAMPLES} pictures each"),
+        (np.repeat([f"{i}" for i in range(MOST_VALUES)], MANY), ""),
+        (np.repeat([f"{i}" for i in range(MOST_VALUES + 1)], MANY), "not 2 to"),
+        (np.repeat([0, 1], MANY), ""),
+        (np.repeat([0, 1], [FEW, MANY]), f"only {FEW} pictures on one side"),
+        (np.repeat([True, False], [FEW, 4 * MANY]), f"only {FEW} pictures on one side"),
+        (np.repeat([-1.0, 1.0], MANY), ""),
+        (np.arange(2 * MANY), ""),
+        (np.arange(2 * MANY - 1), f"only {2 * MANY - 1} pictures"),
+        (np.append(np.arange(2 * MANY), [np.nan] * 300), ""),
+        (np.append(np.arange(2 * MANY - 1), [np.nan] * 301), f"gaps in 301 of {2 * MANY + 300} pictures"),
+        (np.full(400, 7), "the same for all"),
+    ],
+)
+def test_a_column_gets_directions_from_so_many_pictures_on(column, reason):
+    """One picture fewer than enough gives none, and is said."""
+    assert why_not(column).startswith(reason) and bool(why_not(column)) == bool(reason)
+    z = torch.randn(len(column), 2, generator=torch.Generator().manual_seed(0))
+    assert bool(fit_named(z, {"it": column})) == (not reason)
 
 
 def test_gaps_cost_a_column_only_the_rows_that_have_them():
@@ -264,6 +432,53 @@ def test_examples_are_heldout_pictures(charted):
     assert all((pictures[:100] == example).all(axis=(1, 2, 3)).any() for example in atlas.examples)
 
 
+def test_a_visitor_starts_where_asked_and_then_from_one_of_each_kind(charted):
+    model, pictures, _ = charted
+    heldout, labels = pictures[:100], np.arange(100) % 3
+    with torch.inference_mode():
+        middle = model.encode(to_tensor(heldout)).mean
+    nearest = typical(middle, labels)
+    plain = fit_atlas(model, pictures[:200], heldout=heldout, labels=labels)
+    assert np.array_equal(plain.examples, heldout[nearest])
+    again = next(row for row in range(100) if row not in nearest)
+    first = fit_atlas(model, pictures[:200], heldout=heldout, labels=labels, first=again)
+    assert np.array_equal(first.examples, heldout[[again, *nearest[:2]]])
+    chosen = fit_atlas(model, pictures[:200], heldout=heldout, labels=labels, first=nearest[1])
+    assert np.array_equal(chosen.examples, heldout[[nearest[1], nearest[0], nearest[2]]])
+
+
+def test_an_atlas_follows_its_seed(charted):
+    model, pictures, _ = charted
+    plain, zero, one = (
+        fit_atlas(model, pictures[:200], heldout=pictures[:100], **seed) for seed in ({}, {"seed": 0}, {"seed": 1})
+    )
+    with torch.inference_mode():
+        middle = model.encode(to_tensor(pictures[:100])).mean
+    for atlas, seed in ((zero, 0), (one, 1)):
+        assert np.array_equal(atlas.examples, pictures[typical(middle, seed=seed)])
+    assert torch.equal(plain.likelihoods, zero.likelihoods)
+    assert not torch.equal(zero.likelihoods, one.likelihoods)
+
+
+def test_where_no_picture_may_be_shown_the_model_draws_them(charted):
+    model, pictures, _ = charted
+    one, same, other = (
+        fit_atlas(model, pictures[:200], heldout=pictures[:100], may_show=False, seed=seed) for seed in (0, 0, 1)
+    )
+    assert one.examples.shape == (fit.EXAMPLES, 8, 8, 3)
+    assert np.array_equal(one.examples, same.examples)
+    assert not np.array_equal(one.examples, other.examples)
+    assert not any((pictures == example).all(axis=(1, 2, 3)).any() for example in one.examples)
+    drawn = other.mixture.sample(fit.DRAWN_EXAMPLES, 1, fit.DRAWN_TEMPERATURE)
+    with torch.inference_mode():
+        every = to_pictures(model.decode(drawn)).astype(int)
+    for example, row in zip(other.examples, typical(drawn, seed=1), strict=True):
+        assert np.abs(every[row] - example).max() <= 1
+    assert len(np.unique(one.examples, axis=0)) == fit.EXAMPLES
+    assert torch.equal(one.mixture.means, same.mixture.means)
+    assert not torch.equal(one.likelihoods, other.likelihoods)
+
+
 def test_without_labels_the_largest_kind_comes_first():
     rng = np.random.default_rng(0)
     sizes, places = np.arange(3, 3 + fit.EXAMPLES), 50 * np.arange(fit.EXAMPLES)
@@ -276,6 +491,11 @@ def test_of_each_label_the_picture_nearest_its_middle_is_the_example():
     mean = torch.tensor([[0.0, 0], [1, 0], [2, 0.0], [9, 9], [9, 8], [9, 4]])
     assert typical(mean, np.array(["one", "one", "one", "nine", "nine", "nine"])) == [4, 1]
     assert len(typical(mean, np.array([1, 1, 1, 9, 9, np.nan]))) == len(mean)  # a gap makes no kind
+    for count in (fit.EXAMPLES, fit.EXAMPLES + 1):  # as many labels as examples are kinds, more are none
+        mean = torch.arange(3.0 * count)[:, None] + 100 * (torch.arange(3 * count) % count)[:, None]
+        found = typical(mean, np.arange(3 * count) % count)
+        assert len(found) == fit.EXAMPLES
+        assert (found == list(range(count, 2 * count))) == (count == fit.EXAMPLES)  # each one's middle, in their order
 
 
 def test_knobs_read_what_they_move(charted):

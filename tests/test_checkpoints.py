@@ -14,10 +14,10 @@ from huggingface_hub import HfApi, constants
 from torch.distributions import Normal
 
 from vae import checkpoints
+from vae.atlas import PRIORS
 from vae.data import Pictures
-from vae.directions import merged
 from vae.errors import BadInput
-from vae.measure import evaluation
+from vae.measure import distances, evaluation
 from vae.model import VAE, VAEConfig
 from vae.publish.card import card
 from vae.publish.folder import check, publish
@@ -448,15 +448,6 @@ def test_evaluation_is_the_closed_form_on_a_model_that_ignores_its_pictures(publ
     assert numbers["active_units"] == 3
 
 
-def test_columns_of_noughts_and_ones_become_one_of_words():
-    columns = {"black_hair": np.array([1.0, 0, 0, 1]), "fair_hair": np.array([0.0, 1, 0, 1]), "smile": np.ones(4)}
-    found = merged(columns, {"hair": ["black_hair", "fair_hair"]})
-    assert found["hair"].tolist() == ["black", "fair", "", ""]
-    assert sorted(found) == ["hair", "smile"]
-    with pytest.raises(BadInput, match="red_hair"):
-        merged(columns, {"hair": ["black_hair", "red_hair"]})
-
-
 def test_where_pictures_may_not_be_shown_all_are_the_models_own(tmp_path):
     train, held = squares(400), squares(60)
     model = VAE(CONFIG.model).eval()
@@ -492,6 +483,67 @@ def test_distances_to_a_set_itself_are_none(published):
     same = evaluation.compare(checkpoint, squares(40), squares(40))
     assert same["other real pictures"]["nearest"] == pytest.approx(0, abs=1e-3)
     assert "samples, mixture prior" in evaluation.distance_table(rows)
+
+
+def test_real_pictures_are_compared_with_training_pictures_that_are_not_among_them(published, monkeypatch):
+    """Held-out pictures first, training pictures after them, and none of those on both sides."""
+    checkpoint, train, heldout = checkpoints.load(published), squares(70), squares(10)
+
+    def least(pictures: np.ndarray, among: np.ndarray) -> float:
+        """All pixels of a square are alike: the distance is that of two colours."""
+        some, others = (part[:, 0, 0].astype(float) / 255 for part in (pictures, among))
+        return float(np.sqrt(np.square(some[:, None] - others[None]).mean(axis=2)).min(axis=1).mean())
+
+    seen = {}
+    monkeypatch.setattr(distances, "ssim", lambda a, b: seen.update(ssim=(a, b)) or 0.5)
+    rows = evaluation.compare(checkpoint, train, heldout, seed=3)
+    originals, again = seen["ssim"]
+    assert np.array_equal(originals, heldout.images)  # and not the training pictures, which it has seen
+    assert np.array_equal(again, checkpoint.decode(checkpoint.encode(heldout.images)))
+    order = np.random.default_rng(3).permutation(70)
+    reference, spare = train.images[order[:40]], train.images[order[40:]]
+    real = np.concatenate([heldout.images, spare])
+    assert rows[evaluation.REAL]["nearest"] == pytest.approx(least(real, reference), rel=1e-3)
+    monkeypatch.setattr(evaluation, "NEAREST", 10)  # enough of them are held out: all that was learnt is looked through
+    rows = evaluation.compare(checkpoint, train, heldout)
+    assert rows[evaluation.REAL]["nearest"] == pytest.approx(least(heldout.images, train.images), rel=1e-3)
+    drawn = checkpoint.decode(checkpoint.atlas.prior("normal", 40, 0, 1.0))[:10]
+    found = rows["samples, normal prior"]["nearest"]
+    assert found == pytest.approx(float(distances.nearest(drawn, train.images).mean()), rel=1e-3)
+    assert rows == evaluation.compare(checkpoint, train, heldout)
+    assert rows != evaluation.compare(checkpoint, train, heldout, seed=1)
+
+
+@pytest.mark.parametrize(("learnt", "held", "count"), [(70, 10, 40), (30, 4, 17), (12, 60, 12)])
+def test_sets_are_compared_side_by_side_in_their_features(published, monkeypatch, learnt, held, count):
+    """With colours in place of a network's features, which the distances' own tests look at."""
+    sizes = []
+
+    def colours(pictures, device):
+        sizes.append(len(pictures))
+        return distances_of.setdefault(pictures.tobytes(), pictures.mean(axis=(1, 2)))
+
+    distances_of, checkpoint = {}, checkpoints.load(published)
+    monkeypatch.setattr(evaluation, "FEWEST", count)
+    monkeypatch.setattr(evaluation.features, "has_network", lambda: True)
+    monkeypatch.setattr(distances, "features", colours)
+    monkeypatch.setattr(distances, "perceptual", lambda a, b, device: float(len(a)))
+    train, heldout = squares(learnt), squares(held)
+    rows = evaluation.compare(checkpoint, train, heldout, seed=2)
+    assert sizes == [count] * 5  # the training pictures', and each row's
+    order = np.random.default_rng(2).permutation(learnt)
+    aim = train.images[order[:count]].mean(axis=(1, 2))
+    real = np.concatenate([heldout.images, train.images[order[count:]]])[:count]
+    sets = {evaluation.REAL: real, "reconstructions of those": checkpoint.decode(checkpoint.encode(real))}
+    sets |= {f"samples, {p} prior": checkpoint.decode(checkpoint.atlas.prior(p, count, 2, 1.0)) for p in PRIORS}
+    for name, pictures in sets.items():
+        found = pictures.mean(axis=(1, 2))
+        assert rows[name]["frechet"] == pytest.approx(distances.frechet(found, aim), rel=1e-6)
+        assert rows[name]["kernel"] == pytest.approx(1000 * distances.kernel(found, aim), rel=1e-6)
+    assert rows["reconstructions of those"]["perceptual"] == min(held, count)
+    monkeypatch.setattr(evaluation, "FEWEST", count + 1)
+    assert not any("frechet" in row for row in evaluation.compare(checkpoint, train, heldout).values())
+    assert evaluation.compare(checkpoint, train, heldout) == evaluation.compare(checkpoint, train, heldout, seed=0)
 
 
 @pytest.mark.parametrize(("heldout", "share"), [(10, 0.75), (40, 0.0), (60, 0.0)])

@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from vae import data
 from vae.data import held_out
 from vae.errors import BadInput
-from vae.pictures import folders
+from vae.pictures import folders, framing
 from vae.pictures.duplicates import near_duplicates
 from vae.pictures.folders import from_files
 
@@ -55,6 +55,7 @@ def test_embedded_digits_need_no_network(tmp_path):
     for label, count in zip(*np.unique(held.attributes["label"], return_counts=True), strict=True):
         assert abs(count - (train.attributes["label"] == label).sum() / 9) < 1, label
     assert set(train.attributes["label"]) == set("0123456789")
+    assert (train.report.read, train.report.near_duplicates) == (10_000, 0)
     # Digits are bright strokes on black, and no two sets of ten thousand are alike in their mean.
     assert 0.12 < train.images.mean() / 255 < 0.14
 
@@ -221,10 +222,46 @@ def test_a_label_that_is_nothing_but_copies_is_still_in_both_parts():
     assert held[labels == "a"].sum() == 1
 
 
+@pytest.mark.parametrize(("copies", "held"), [([9, 4, 7], 4), ([4, 6], 4), ([5, 5], 1), ([6], 1), ([1, 9], 1)])
+def test_of_a_label_full_of_copies_the_smallest_group_goes_unless_it_is_half(copies, held):
+    labels = np.repeat(["rare", "common"], [sum(copies), 480])
+    groups = np.append(np.repeat(np.arange(len(copies)), copies), np.arange(100, 580))
+    for salt in range(5):
+        found = held_out([f"{salt}-{i}" for i in range(len(labels))], labels, groups)
+        assert found[labels == "rare"].sum() == held
+        assert held == 1 or all(len(set(found[groups == group])) == 1 for group in range(len(copies)))
+        assert found[labels == "common"].sum() == 48
+
+
+def test_labels_too_small_to_divide_are_taken_together():
+    names = [f"{i}" for i in range(104)]
+    assert held_out(names[:30], np.arange(30)).sum() == 3
+    first = names.index(*by_hash(names, 1))
+    labels = np.full(104, "many")
+    labels[[first, *[row for row in range(10) if row != first][:3]]] = "few"
+    held = held_out(names, labels)
+    assert (held[labels == "many"].sum(), held[labels == "few"].sum()) == (10, 0)  # a tenth of four is none
+    assert held_out(["alone"]).tolist() == [False] and held_out([]).tolist() == []
+    assert held_out(["\udce4.png", "b.png"]).sum() == 1  # a name in no known encoding
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "is_kind"), [(40, 5, True), (50, 5, False), (39, 4, False), (500, 16, False)]
+)
+def test_a_group_of_more_than_a_tenth_is_a_kind_if_it_can_be_divided(count, size, is_kind):
+    groups = np.append(np.zeros(size, int), np.arange(1, count - size + 1))
+    found = [held_out([f"{salt}-{i}" for i in range(count)], groups=groups)[:size].sum() for salt in range(30)]
+    assert set(found) == ({1} if is_kind else {0, size})
+
+
 def test_a_large_group_is_a_kind_and_is_learnt():
     groups = np.repeat(np.arange(6), 10)  # sixty crops of six subjects
     held = held_out([f"crop{i}.png" for i in range(60)], groups=groups)
     assert [held[groups == group].sum() for group in range(6)] == [1] * 6
+    groups, labels = np.append(np.zeros(40, int), np.arange(1, 61)), np.arange(100) % 2
+    for salt in range(10):  # and beside labels, which it goes across
+        held = held_out([f"{salt}-{i}" for i in range(100)], labels, groups)
+        assert held.sum() == 10 and held[:40].any() and held[40:].any()
 
 
 def test_sixty_crops_of_six_subjects_are_all_learnt(tmp_path):
@@ -281,7 +318,106 @@ def test_older_models_held_out_the_first_tenth_by_name(tmp_path):
         data.load("mine", tmp_path, **FORM, split="random")
 
 
+def test_older_models_held_out_a_tenth_and_never_none():
+    for count, held in [(2, 1), (9, 1), (10, 1), (19, 1), (20, 2), (105, 10)]:
+        whole = data.Pictures(np.zeros((count, 8, 8, 1), np.uint8), [f"{i:03}" for i in range(count)])
+        train, rest = data.divided(whole, "first tenth")
+        assert rest.names == whole.names[:held] and train.names == whole.names[held:]
+        assert train.report.held_out == held
+
+
+def test_a_report_says_in_sentences_what_happened(tmp_path):
+    files = {f"{kind}/{i:02}.png": noise(40 * n + i) for n, kind in enumerate(["ant", "bee"]) for i in range(20)}
+    files |= {"ant/copy.png": files["ant/00.png"], "bee/broken.png": b"no picture"}
+    files["attributes.csv"] = b"file,x\nant/00.png,1\nant/01.png,0\ngone.png,1\n"
+    train, held = data.load("animals", make_folder(tmp_path / "animals", files), **FORM)
+    assert train.report == held.report
+    assert train.report.lines() == [
+        "41 pictures read; shorter sides from 16 to 16 pixels, the median 16.",
+        f"Left out: {train.report.skipped[0][0]}: {train.report.skipped[0][1]}",
+        "attributes.csv: 39 pictures have no row, 1 rows have no picture.",
+        "Labels: ant 21, bee 20.",
+        "1 are nearly the same as another picture.",
+        f"{len(held)} are held out to measure on, {len(train)} are learnt from.",
+    ]
+    assert train.report.skipped[0][0].endswith("bee/broken.png")
+
+
+def test_a_report_leaves_out_what_did_not_happen_and_is_never_long():
+    assert data.Report(1234, held_out=200).lines() == [
+        "1,234 pictures read.",
+        "200 are held out to measure on, 1,034 are learnt from.",
+    ]
+    many = data.Report(
+        50, tuple(("x" * 500 + f"{i:03}", "broken") for i in range(data.SHOWN + 2)),
+        labels={f"kind {i}": 1 for i in range(data.SHOWN)} | {"": 3}, without_picture=2,
+    ).lines()  # fmt: skip
+    assert sum(line.endswith(": broken") for line in many) == data.SHOWN
+    assert "Left out: 2 more." in many
+    assert max(map(len, many)) < 200
+    (labels,) = (line for line in many if line.startswith("Labels"))
+    assert labels.endswith(f"kind {data.SHOWN - 1} 1, ....")
+    exact = data.Report(50, (("a.png", "broken"),) * data.SHOWN, labels={"": 3, "b": 1}).lines()
+    assert "Labels: (none) 3, b 1." in exact
+    assert not any("more" in line for line in exact)
+    assert "attributes.csv: 0 pictures have no row, 2 rows have no picture." in many
+    assert not any("attributes.csv" in line for line in exact)
+
+
+def test_digits_that_do_not_come_with_the_package_are_missed_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "EMBEDDED", tmp_path / "gone.npz")
+    with pytest.raises(BadInput, match="comes with a checkout"):
+        data.load("digits-small", tmp_path, size=28, channels=1)
+
+
 # ---- Where a set lies ----
+
+
+def idx(array: np.ndarray) -> bytes:
+    """As the digits' makers write an array of bytes (http://yann.lecun.com/exdb/mnist)."""
+    head = bytes([0, 0, 8, array.ndim]) + b"".join(side.to_bytes(4, "big") for side in array.shape)
+    return head + array.astype(np.uint8).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "words"),
+    [("digits", "torchvision/MNIST", ["1", "9"]), ("fashion", "FashionMNIST", ["Trouser", "Ankle boot"])],
+)
+def test_the_official_test_pictures_are_held_out(tmp_path, monkeypatch, name, folder, words):
+    dice = np.random.default_rng(0)
+    images = {"train": dice.integers(0, 256, (20, 28, 28)), "t10k": dice.integers(0, 256, (7, 28, 28))}
+    for part, array in images.items():
+        make_folder(tmp_path / folder / "raw", {
+            f"{part}-images-idx3-ubyte": idx(array), f"{part}-labels-idx1-ubyte": idx(np.arange(len(array)) % 2 * 8 + 1),
+        })  # fmt: skip
+    monkeypatch.setenv("VAE_DATA", str(tmp_path))
+    for parts in (data.load(name, tmp_path, size=28, channels=1), data.load(name, size=28, channels=1)):
+        for part, array in zip(parts, images.values(), strict=True):
+            assert np.array_equal(part.images, array[..., None])
+            assert part.attributes["label"].tolist() == [words[i % 2] for i in range(len(array))]
+            assert part.names[:2] == ["00000", "00001"]
+            assert (part.report.read, part.report.held_out) == (27, 7)
+    for part, array in zip(data.load(name, tmp_path, size=56, channels=3), images.values(), strict=True):
+        assert part.images.shape == (len(part), 56, 56, 3)
+        assert np.abs(part.images.mean(axis=(1, 2, 3)) - array.mean(axis=(1, 2))).max() < 4
+
+
+def test_a_set_is_framed_as_the_recipe_says_and_portraits_are_framed_already(tmp_path, monkeypatch):
+    """A dark shape in a corner: a garment is moved to the middle, a portrait stays where it is, and no face is looked for."""
+    monkeypatch.delitem(framing.FRAMINGS, "portrait")
+    canvas = Image.new("L", (64, 64), 255)
+    canvas.paste(20, (2, 4, 22, 34))
+    out = io.BytesIO()
+    canvas.save(out, "PNG")
+    make_folder(tmp_path / "mine", {"a.png": out.getvalue(), "b.png": out.getvalue()})
+    found = {
+        name: data.load("mine", tmp_path, size=32, channels=1, framing=name)[0].images[0, :, :, 0].astype(int)
+        for name in ("square", "portrait", "garment")
+    }
+    assert np.array_equal(found["square"], found["portrait"])
+    assert found["square"][20:, 20:].min() == found["square"].max()
+    y, x = np.nonzero(np.abs(found["garment"] - found["garment"][0, 0]) > 60)
+    assert abs(y.mean() - 15.5) < 2 and abs(x.mean() - 15.5) < 2
 
 
 def test_a_set_is_found_by_its_name_in_the_root(tmp_path):

@@ -8,14 +8,16 @@ import safetensors.torch
 import torch
 from safetensors import safe_open
 from torch import nn
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from vae import data, training
 from vae.errors import BadInput
+from vae.latents import sample_normal
 from vae.measure import evaluation
 from vae.model import VAE, Posterior, VAEConfig, to_tensor
 from vae.recipe import Sharpen, TrainConfig
-from vae.run import Run
+from vae.run import Run, noise_of
+from vae.runs import report, state
 from vae.training import Steps, batch_of, schedule, train
 
 TINY = TrainConfig(
@@ -136,18 +138,24 @@ def test_nothing_to_resume_is_said_aloud(pictures, tmp_path):
     assert not any(p.note for p in progress[1:])
 
 
+class Clock:
+    """A clock that goes on by a hundredth of a second whenever somebody looks at it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+        self.now = 0.0
+        monkeypatch.setattr("time.perf_counter", self.look)
+
+    def look(self) -> float:
+        self.now += 0.01
+        return self.now
+
+
 def test_time_that_the_reader_takes_is_not_the_runs(pictures, monkeypatch):
-    now = [0.0]
-
-    def tick() -> float:
-        now[0] += 0.01
-        return now[0]
-
-    monkeypatch.setattr("time.perf_counter", tick)
+    clock = Clock(monkeypatch)
     seconds, spent = 0.0, 0.0
     for progress in train(TINY.override(minutes=0.05), pictures, device="cpu", report_seconds=0):
         seconds = progress.seconds
-        now[0] += 100  # whoever shows the progress takes their time
+        clock.now += 100  # whoever shows the progress takes their time
         spent += 100
     assert 3 <= seconds < 4 < spent
 
@@ -167,19 +175,19 @@ def test_a_full_disk_leaves_the_old_run_file(pictures, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["model.run"]
 
 
-def break_once(monkeypatch, step: int) -> None:
-    """The loss of one step is no number."""
+def break_at(monkeypatch, *steps: int) -> None:
+    """The losses of these steps, counted as they are taken, are no numbers."""
     calls, real = iter(range(10**6)), training.negative_elbo
 
     def sometimes_nan(*args, **kwargs):
         terms = real(*args, **kwargs)
-        return dataclasses.replace(terms, loss=terms.loss * (torch.nan if next(calls) == step else 1))
+        return dataclasses.replace(terms, loss=terms.loss * (torch.nan if next(calls) in steps else 1))
 
     monkeypatch.setattr(training, "negative_elbo", sometimes_nan)
 
 
 def test_a_blow_up_steps_back_and_goes_on_with_a_smaller_rate(pictures, monkeypatch):
-    break_once(monkeypatch, 20)
+    break_at(monkeypatch, 20)
     rates, real = [], training.set_learning_rate
     monkeypatch.setattr(
         training, "set_learning_rate", lambda optimizer, rate: (rates.append(float(rate)), real(optimizer, rate))
@@ -190,6 +198,69 @@ def test_a_blow_up_steps_back_and_goes_on_with_a_smaller_rate(pictures, monkeypa
     assert weights(progress[-1]).isfinite().all()
     first, again = rates[:20], rates[21:41]  # the same steps, before and after
     np.testing.assert_allclose(again, 0.3 * np.array(first), rtol=1e-5)
+
+
+def test_each_blow_up_lowers_the_rate_further_and_goes_back_to_the_last_snapshot(pictures, monkeypatch):
+    monkeypatch.setattr(training, "SNAPSHOT_STEPS", 5)
+    break_at(monkeypatch, 13, 20)  # steps 13, and 17: it is counted on from step 10
+    progress = [*train(TINY, pictures, device="cpu", report_seconds=0)]
+    notes = [p.note for p in progress if p.note]
+    assert [note.split(": ")[1] for note in notes] == [
+        "back to step 10 with 0.3 of the learning rate.",
+        "back to step 15 with 0.09 of the learning rate.",
+    ]
+    assert [p.step for p in progress] == [*range(1, 14), *range(11, 17), *range(16, 41), 40]
+    end = progress[-1]
+    steps = [row[0] for row in end.history]
+    assert steps == sorted(set(steps)) and steps[-1] == 40  # what was undone is forgotten
+    for p in progress[-26:-1]:
+        assert p.learning_rate == pytest.approx(0.09 * schedule(TINY, (p.step - 1) / 40).learning_rate)
+    assert end.is_whole and end.fraction == 1
+
+
+def test_what_a_run_has_been_through_is_put_down_with_it(pictures, tmp_path):
+    run, again = (Run(TINY, torch.device("cpu")) for _ in range(2))
+    Steps(run, TINY, torch.from_numpy(pictures), torch.float32).take(schedule(TINY, 0.5))
+    run.seconds, run.rate_scale, run.rollbacks, run.history = 12.5, 0.09, 2, [[1, 2.0, 3.0]]
+    state.save(run, tmp_path / "run", TINY, "these")
+    # How a model is shown, and when its run ends, may change in between; what it learns may not.
+    other = dataclasses.replace(
+        TINY, steps=50, card={"title": "Other"}, show_data=False, start="a.png", categories={"hair": ["a", "b"]}
+    )
+    state.load(again, tmp_path / "run", other, "these")
+    for name in ("step", "seconds", "rate_scale", "rollbacks", "history"):
+        assert getattr(again, name) == getattr(run, name), name
+    for name, tensor in run.tensors().items():
+        assert torch.equal(again.tensors()[name], tensor), name
+    assert run.is_finite() and any(t.numel() and bool(t.any()) for n, t in again.tensors().items() if "exp_avg" in n)
+    with pytest.raises(BadInput, match="other pictures"):
+        state.load(again, tmp_path / "run", TINY, "those")
+
+
+def test_a_run_that_is_killed_is_kept_as_of_its_last_minute(pictures, tmp_path, monkeypatch):
+    run_file = tmp_path / "model.run"
+    for progress in train(TINY, pictures, run_file=run_file, device="cpu", report_seconds=0):
+        assert not run_file.exists() or progress.done  # a minute has not passed
+    run_file.unlink()
+    monkeypatch.setattr(training, "SAVE_SECONDS", 0)
+    for progress in train(TINY, pictures, run_file=run_file, device="cpu", report_seconds=0):
+        if progress.step == 10:
+            break  # without a word to the run
+    again = [*train(TINY, pictures, run_file=run_file, resume=True, device="cpu", report_seconds=0)]
+    assert again[0].step == 11
+    assert torch.equal(weights(again[-1]), weights(last_of(train(TINY, pictures, device="cpu"))))
+
+
+def test_a_run_begins_from_its_seed_and_leaves_all_other_chance_alone():
+    before = torch.get_rng_state()
+    run, other = Run(TINY, torch.device("cpu")), Run(TINY.override(seed=6), torch.device("cpu"))
+    assert torch.equal(torch.get_rng_state(), before)
+    for mine, average in zip(run.model.parameters(), run.average.parameters(), strict=True):
+        assert torch.equal(mine, average) and mine.requires_grad and not average.requires_grad
+    assert run.model.training and not run.average.training
+    assert any(not torch.equal(a, b) for a, b in zip(run.model.parameters(), other.model.parameters(), strict=True))
+    draws = {tuple(torch.randn(2, generator=noise_of(seed, step)).tolist()) for seed in (5, 6) for step in range(-3, 4)}
+    assert len(draws) == 14  # every step and every epoch has noise of its own
 
 
 def test_a_hopeless_rate_is_named(pictures, monkeypatch):
@@ -222,11 +293,76 @@ def test_half_of_a_batch_is_mirrored_where_the_recipe_says_so(pictures):
     np.testing.assert_allclose(x.permute(0, 2, 3, 1).numpy(), wanted / 255, atol=1e-6)
     plain = batch_of(TINY.override(flip=False), {"rows": rows, "mirrored": mirrored})
     np.testing.assert_allclose(plain.permute(0, 2, 3, 1).numpy(), rows.numpy() / 255, atol=1e-6)
-    run = Run(TINY, torch.device("cpu"))
-    steps, seen = Steps(run, TINY, torch.from_numpy(pictures), torch.float32), []
+    lit = pictures.copy()
+    lit[:, :, :4] = 0  # dark on the left, unless it is mirrored
+    for recipe, low, high in ((TINY, 0.35, 0.65), (TINY.override(flip=False), 0, 0)):
+        batches = learnt_from(recipe, lit, 12)
+        assert [batch.shape for batch in batches] == [(16, 1, 8, 8)] * 12
+        turned = torch.stack([batch[:, 0, 0, 0] > 0 for batch in batches])
+        assert low <= turned.float().mean() <= high
+        assert not high or len(turned.unique(dim=0)) > 10  # each step throws its own coins
+
+
+def learnt_from(recipe: TrainConfig, pictures: np.ndarray, count: int, first: int = 0) -> list[torch.Tensor]:
+    """What the encoder sees in so many steps of a run, from the first one on."""
+    run, seen = Run(recipe, torch.device("cpu")), []
+    run.step = first
+    steps = Steps(run, recipe, torch.from_numpy(pictures), torch.float32)
     run.model.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    steps.take(schedule(TINY, 0.0))
-    assert len(seen) == 1 and seen[0].shape == (16, 1, 8, 8)  # hooks fire
+    for _ in range(count):
+        steps.take(schedule(recipe, 0.5))
+    return seen
+
+
+def test_an_epoch_shows_each_picture_at_most_once_in_an_order_of_its_own():
+    pictures = np.arange(36, dtype=np.uint8).repeat(64).reshape(36, 8, 8, 1)
+    recipe = TINY.override(batch=8)  # 4 steps an epoch, and 4 pictures that must wait for the next
+    seen = (torch.stack(learnt_from(recipe, pictures, 12))[:, :, 0, 0, 0] * 255).round().int().reshape(3, 32)
+    for order in seen:
+        assert len(set(order.tolist())) == 32
+        assert order.tolist() != sorted(order.tolist())
+    assert len({tuple(order) for order in seen.tolist()}) == 3
+    assert len(set(seen.flatten().tolist())) == 36
+    later = (torch.stack(learnt_from(recipe, pictures, 5, first=7))[:, :, 0, 0, 0] * 255).round().int().flatten()
+    assert torch.equal(later, seen.flatten()[7 * 8 :])  # whichever step a run is taken up at
+    few = learnt_from(TINY, pictures[:3], 2)  # fewer than a batch holds
+    assert [sorted((batch[:, 0, 0, 0] * 255).round().int().tolist()) for batch in few] == [[0, 1, 2]] * 2
+
+
+def test_the_first_step_is_adams_with_its_rate_and_decay(pictures):
+    """Adam's first step is the rate times the gradient's sign, whatever its betas; the decay shrinks weights beside it."""
+    recipe = TINY.override(weight_decay=0.3, learning_rate=0.01)
+    run = Run(recipe, torch.device("cpu"))
+    run.rate_scale = 0.5
+    before = [p.detach().clone() for p in run.model.parameters()]
+    now = schedule(recipe, 0.2)
+    assert 0.005 < now.learning_rate < 0.01
+    Steps(run, recipe, torch.from_numpy(pictures), torch.float32).take(now)
+    rate = 0.5 * now.learning_rate
+    for old, new in zip(before, run.model.parameters(), strict=True):
+        wanted = old * (1 - 0.3 * rate) - rate * new.grad / (new.grad.abs() + 1e-8)
+        torch.testing.assert_close(new.detach(), wanted, atol=1e-6, rtol=1e-5)
+
+
+def test_a_step_descends_the_recipes_own_loss(pictures):
+    """beta, free bits, noise and likelihood reach the loss: the figures are those of torch.distributions."""
+    recipe = dataclasses.replace(
+        TINY, beta=3.0, kl_warmup=0.5, free_bits=0.2, flip=False,
+        model=dataclasses.replace(TINY.model, likelihood="bernoulli"),
+    )  # fmt: skip
+    run, kept = Run(recipe, torch.device("cpu")), []
+    run.model.encoder.register_forward_hook(lambda _, inputs, posterior: kept.extend((inputs[0], posterior)))
+    run.model.decoder.register_forward_hook(lambda _, inputs, logits: kept.extend((inputs[0], logits)))
+    found = Steps(run, recipe, torch.from_numpy(pictures), torch.float32).take(schedule(recipe, 0.25))
+    x, posterior, z, logits = kept
+    told = Normal(posterior.mean, posterior.std())
+    noise = ((z - posterior.mean) / posterior.std()).detach()
+    assert 0.7 < noise.std() < 1.3 and not torch.equal(noise[0], noise[1])
+    unit_kl = kl_divergence(told, Normal(0.0, 1.0)).mean(dim=0)
+    nats = -Bernoulli(logits=logits, validate_args=False).log_prob(x).flatten(1).sum(dim=1).mean()
+    loss = nats + 1.5 * unit_kl.clamp_min(0.2).sum()  # half of the warm-up is half of beta
+    figures = [loss, nats, unit_kl.sum(), found[3], torch.tensor(0.0), *unit_kl]
+    torch.testing.assert_close(found, torch.stack(figures).detach(), rtol=1e-4, atol=1e-4)
 
 
 def test_a_gradient_is_clipped_and_the_norm_before_is_told(pictures):
@@ -246,14 +382,19 @@ def test_the_averaged_weights_follow_and_buffers_are_taken_over(pictures):
     run = Run(recipe, torch.device("cpu"))
     steps = Steps(run, recipe, torch.from_numpy(pictures), torch.float32)
     wanted = [p.detach().clone() for p in run.average.parameters()]
-    for step in range(4):
+    sigma, seen = run.average.sigma.clone(), set()
+    for step in range(12):
         steps.take(schedule(recipe, 0.5))
-        decay = min(0.5, (1 + step) / (10 + step))
+        decay = min(0.5, (1 + step) / (10 + step))  # from the ninth step on the recipe's own
+        sigma = decay * sigma + (1 - decay) * run.model.sigma
+        seen.add(float(run.model.sigma))
         wanted = [
             decay * old + (1 - decay) * new.detach() for old, new in zip(wanted, run.model.parameters(), strict=True)
         ]
     for mine, theirs in zip(run.average.parameters(), wanted, strict=True):
         torch.testing.assert_close(mine.detach(), theirs)
+    torch.testing.assert_close(run.average.sigma, sigma)
+    assert len(seen) == 12  # the learning model's is each batch's own
 
 
 def test_the_heldout_loss_is_the_elbo_of_the_averaged_weights(pictures):
@@ -269,7 +410,68 @@ def test_the_heldout_loss_is_the_elbo_of_the_averaged_weights(pictures):
         kl = kl_divergence(Normal(posterior.mean, posterior.std()), Normal(0.0, 1.0)).sum(1).mean()
     assert end.heldout == pytest.approx(float(nats + kl), rel=1e-4)
     assert end.metrics()["heldout"] == end.heldout
+    assert "heldout" not in last_of(train(TINY, pictures, device="cpu")).metrics()
     assert end.metrics()["step"] == 40
+
+
+def test_the_heldout_loss_weighs_every_picture_alike():
+    """More pictures than go through at once, the last ones unlike the others, in a model that ignores them."""
+    recipe = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, likelihood="bernoulli"))
+    pictures = np.full((300, 8, 8, 1), 30, np.uint8)
+    pictures[250:] = 220
+    model = VAE(recipe.model).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()  # the posterior is the prior
+        model.decoder.layers[-2].bias.fill_(1.0)  # every logit
+    found = report.heldout_loss(model, recipe, torch.from_numpy(pictures))
+    assert found == pytest.approx(64 * (np.log(1 + np.e) - pictures.mean() / 255), rel=1e-5)
+
+
+def test_the_heldout_loss_takes_little_time_and_few_pictures(pictures, monkeypatch):
+    def measured(share: float) -> list[int]:
+        monkeypatch.setattr(report, "HELDOUT_SHARE", share)
+        told = [*train(TINY, pictures, heldout=pictures[:30], device="cpu", report_seconds=0)]
+        return [p.step for p in told if p.heldout is not None]
+
+    assert measured(1e9) == [1, 40]  # at first, and at the end
+    assert measured(0) == [*range(1, 41), 40]
+    monkeypatch.setattr(report, "HELDOUT_PICTURES", 10)
+    end = last_of(train(TINY, pictures, heldout=pictures[:30], device="cpu"))
+    assert end.heldout == report.heldout_loss(end.model, TINY, torch.from_numpy(pictures[:30:3]))
+
+
+def test_figures_are_means_over_the_steps_since_the_last_report(pictures):
+    *each, end = train(TINY, pictures, device="cpu", report_seconds=0)
+    once = last_of(train(TINY, pictures, device="cpu", report_seconds=1e9))
+    assert [progress.step for progress in each] == list(range(1, 41))
+    assert (end.step, end.kl) == (40, each[-1].kl)  # nothing was learnt since
+    for name in ("reconstruction", "kl"):
+        assert getattr(once, name) == pytest.approx(np.mean([getattr(p, name) for p in each]), rel=1e-4)
+    np.testing.assert_allclose(once.unit_kl, np.mean([p.unit_kl for p in each], axis=0), rtol=1e-3, atol=1e-5)
+    assert once.history == [[40, once.reconstruction, once.kl]]
+    assert end.history == [[p.step, p.reconstruction, p.kl] for p in each]
+    assert [p.epoch for p in each] == pytest.approx([p.step / 6 for p in each])
+
+
+def test_speed_and_time_left_are_told_by_the_runs_own_clock(pictures, monkeypatch):
+    clock = Clock(monkeypatch)
+    told = []
+    for progress in train(TINY, pictures, device="cpu", report_seconds=0.2):
+        told.append(progress)
+        clock.now += 1000  # the reader's
+    *middle, end = told
+    assert len(middle) >= 3 and end.fraction == 1 and end.seconds_left == 0
+    for before, after in zip(middle, middle[1:], strict=False):
+        lasted, taken = after.seconds - before.seconds, after.step - before.step
+        assert 5 <= taken <= 12  # the clock is looked at twice a step
+        assert after.pictures_per_second == pytest.approx(16 * taken / lasted)
+        # what a step takes so far, for those that are left; seconds also counts the making of this very report
+        assert after.seconds_left == pytest.approx(after.seconds / after.step * (40 - after.step), rel=0.1)
+        assert after.fraction == pytest.approx((after.step - 1) / 40)  # as it was when the last step was begun
+    by_minutes = next(train(TINY.override(minutes=2), pictures, device="cpu", report_seconds=0.2))
+    assert by_minutes.seconds_left == pytest.approx(120 - by_minutes.seconds, abs=0.1)
+    assert by_minutes.fraction == pytest.approx(by_minutes.seconds / 120, abs=0.001)
 
 
 class Flat(nn.Module):
@@ -313,10 +515,19 @@ def test_ends_on_minutes_and_on_epochs(pictures):
     assert last_of(train(TINY.override(epochs=0.01), pictures, device="cpu")).step == 1
 
 
-def test_previews_have_the_form_of_pictures(pictures):
-    end = last_of(train(TINY, pictures, preview=pictures[:7], device="cpu"))
-    assert end.reconstructions.shape == end.samples.shape == (7, 8, 8, 1)
-    assert end.reconstructions.dtype == np.uint8
+def test_previews_are_what_the_averaged_weights_draw(pictures):
+    told = [*train(TINY, pictures, preview=pictures[:7], device="cpu", report_seconds=0, preview_seconds=1e9)]
+    end = told[-1]
+    assert [p.reconstructions is not None for p in told] == [False] * 40 + [True]
+    with torch.inference_mode():
+        again = end.model.decode(end.model.encode(to_tensor(pictures[:7])).mean)
+        drawn = end.model.decode(sample_normal(7, 3, TINY.seed))
+    for found, wanted in ((end.reconstructions, again), (end.samples, drawn)):
+        assert found.dtype == np.uint8 and found.shape == (7, 8, 8, 1)
+        assert np.abs(found - 255 * wanted.permute(0, 2, 3, 1).numpy()).max() <= 0.51
+    told = [*train(TINY, pictures, preview=pictures[:7], device="cpu", report_seconds=0, preview_seconds=0)]
+    assert all(p.samples is not None for p in told)
+    assert last_of(train(TINY, pictures, device="cpu")).samples is None
 
 
 @pytest.mark.gpu

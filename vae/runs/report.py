@@ -69,8 +69,8 @@ class Report:
         self.z = latents.sample_normal(count, recipe.model.latent, recipe.seed).to(device)
         self.figures = [0.0] * len(self.empty())
         self.figures[1:3] = run.history[-1][1:] if run.history else (0.0, 0.0)
-        self.step, self.note = run.step, ""
-        self.reported = self.previewed = time.perf_counter()
+        self.step, self.seconds, self.note = run.step, run.seconds, ""
+        self.previewed = time.perf_counter()
         self.measured, self.cost = -math.inf, 0.0  # when the held-out loss was, and how many seconds it took
 
     def empty(self) -> Tensor:
@@ -95,7 +95,7 @@ class Report:
             kl=self.figures[2],
             beta=now.beta,
             learning_rate=now.learning_rate * run.rate_scale,
-            pictures_per_second=taken * self.batch / max(clock - self.reported, 1e-9),
+            pictures_per_second=taken * self.batch / max(run.seconds - self.seconds, 1e-9),
             seconds_left=max(0.0, seconds_left),
             seconds=run.seconds,
             unit_kl=np.array(self.figures[5:]),
@@ -108,7 +108,7 @@ class Report:
             done=over,
             is_whole=fraction >= 1,
         )
-        self.step, self.note, self.reported = run.step, "", clock
+        self.step, self.seconds, self.note = run.step, run.seconds, ""
         return progress
 
     def show(self, progress: Progress) -> None:
