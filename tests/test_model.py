@@ -234,3 +234,19 @@ def test_weights_of_other_types_are_refused(saved):
 def test_what_is_not_there_is_a_sentence(source):
     with pytest.raises(BadInput, match="no whole model"):
         VAE.from_pretrained(source)
+
+
+def test_the_network_is_one_graph_and_trains_in_parallel(model, tmp_path):
+    x, noise = torch.rand(4, 3, 12, 12), torch.randn(4, 5)
+    wanted = model(x, noise=noise)[0]
+    compiled = torch.compile(model, backend="eager", fullgraph=True)  # what any backend would be given
+    torch.testing.assert_close(compiled(x, noise=noise)[0], wanted)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    try:
+        parallel = torch.nn.parallel.DistributedDataParallel(model)
+        logits, posterior = parallel(x, noise=noise)
+        torch.testing.assert_close(logits, wanted)
+        (logits.square().sum() + posterior.kl().sum()).backward()
+        assert all(parameter.grad is not None for parameter in model.parameters())
+    finally:
+        torch.distributed.destroy_process_group()
