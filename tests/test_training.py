@@ -595,3 +595,23 @@ def test_pictures_of_another_form_are_refused(pictures):
         next(train(TINY, pictures[:, :4]))
     with pytest.raises(BadInput, match="at least two"):
         next(train(TINY, pictures[:1]))
+
+
+def test_the_order_of_an_epoch_and_a_step_have_chance_of_their_own():
+    first = torch.randperm(1000, generator=noise_of(5, -1))  # as the first epoch's order is drawn
+    for step in (0, 1):
+        assert not torch.equal(first, torch.randperm(1000, generator=noise_of(5, step)))
+    pictures = np.zeros((32, 8, 8, 1), np.uint8)
+    run = Run(TINY, torch.device("cpu"))
+    steps = Steps(run, TINY, torch.from_numpy(pictures), torch.float32)
+    for epoch in range(3):
+        run.step = 2 * epoch
+        steps.take(schedule(TINY, 0.5))
+        assert torch.equal(steps.order, torch.randperm(32, generator=noise_of(TINY.seed, -1 - epoch)))
+
+
+def test_bf16_is_another_precision(pictures):
+    short = TINY.override(steps=3)
+    fine, coarse = (weights(last_of(train(short, pictures, device="cpu", precision=p))) for p in ("fp32", "bf16"))
+    assert not torch.equal(fine, coarse)
+    torch.testing.assert_close(fine, coarse, atol=0.05, rtol=0.1)
