@@ -297,6 +297,8 @@ def test_half_of_a_batch_is_mirrored_where_the_recipe_says_so(pictures):
     lit[:, :, :4] = 0  # dark on the left, unless it is mirrored
     for recipe, low, high in ((TINY, 0.35, 0.65), (TINY.override(flip=False), 0, 0)):
         batches = learnt_from(recipe, lit, 12)
+        torch.manual_seed(1)
+        assert all(map(torch.equal, batches, learnt_from(recipe, lit, 12)))  # and none but the seed's
         assert [batch.shape for batch in batches] == [(16, 1, 8, 8)] * 12
         turned = torch.stack([batch[:, 0, 0, 0] > 0 for batch in batches])
         assert low <= turned.float().mean() <= high
@@ -595,3 +597,4 @@ def test_pictures_of_another_form_are_refused(pictures):
         next(train(TINY, pictures[:, :4]))
     with pytest.raises(BadInput, match="at least two"):
         next(train(TINY, pictures[:1]))
+    assert next(train(TINY, pictures[:2], device="cpu", report_seconds=0)).step == 1
