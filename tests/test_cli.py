@@ -14,10 +14,11 @@ import pytest
 from PIL import Image
 
 from ui import static
-from vae import checkpoints, data, files
+from vae import checkpoints, files
 from vae.__main__ import write_page
 from vae.cli import main
 from vae.measure import evaluation
+from vae.pictures import sets
 from vae.publish.folder import refuse_foreign
 
 RECIPE = """
@@ -164,7 +165,7 @@ def test_morph_begins_and_ends_at_the_reconstructions(trained, digit, tmp_path, 
 def test_evaluate_prints_a_table_and_json(trained, capsys):
     main(["evaluate", str(trained), "--json"])
     numbers = json.loads(capsys.readouterr().out)
-    assert numbers["pictures"] == len(data.load("digits-small", size=28, channels=1)[1])
+    assert numbers["pictures"] == len(sets.load("digits-small", size=28, channels=1)[1])
     assert numbers["elbo"] == pytest.approx(-numbers["reconstruction"] - numbers["kl"])
     assert 0 < numbers["distances"]["reconstructions of those"]["ssim"] <= 1
     main(["evaluate", str(trained)])

@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from vae import data
 from vae.data import held_out
 from vae.errors import BadInput
-from vae.pictures import folders, framing
+from vae.pictures import folders, framing, sets
 from vae.pictures.duplicates import near_duplicates
 from vae.pictures.folders import from_files
 
@@ -50,7 +50,7 @@ def make_zip(path, **entries):
 
 
 def test_embedded_digits_need_no_network(tmp_path):
-    train, held = data.load("digits-small", tmp_path, size=28, channels=1)
+    train, held = sets.load("digits-small", tmp_path, size=28, channels=1)
     assert train.images.shape == (10_000 - len(held), 28, 28, 1)
     for label, count in zip(*np.unique(held.attributes["label"], return_counts=True), strict=True):
         assert abs(count - (train.attributes["label"] == label).sum() / 9) < 1, label
@@ -186,7 +186,7 @@ def test_a_name_is_the_same_however_a_computer_writes_it():
 def test_ten_classes_are_in_both_parts_and_become_labels(tmp_path):
     classes = ["ant", "bee", "cat", "dog", "elk", "fox", "gnu", "hen", "ibis", "jay"]
     files = {f"{kind}/{i:03}.png": noise(120 * n + i) for n, kind in enumerate(classes) for i in range(20)}
-    train, held = data.load("animals", make_folder(tmp_path / "animals", files), **FORM)
+    train, held = sets.load("animals", make_folder(tmp_path / "animals", files), **FORM)
     for kind in classes:
         assert (train.attributes["label"] == kind).sum() == 18
         assert (held.attributes["label"] == kind).sum() == 2
@@ -269,7 +269,7 @@ def test_sixty_crops_of_six_subjects_are_all_learnt(tmp_path):
     for n in range(60):
         crop = subjects[n % 6] + n // 6
         Image.fromarray(np.clip(crop, 0, 255).astype(np.uint8)).save(tmp_path / f"{n:02}.png")
-    train, held = data.load("crops", tmp_path, size=32, channels=3)
+    train, held = sets.load("crops", tmp_path, size=32, channels=3)
     assert {int(name[:2]) % 6 for name in train.names} == set(range(6)) == {int(name[:2]) % 6 for name in held.names}
 
 
@@ -299,29 +299,29 @@ def test_thousands_alike_are_one_group():
 @pytest.mark.parametrize("count", [2, 3, 4, 5])
 def test_few_pictures_even_all_alike_are_divided(tmp_path, count):
     make_folder(tmp_path, {f"{i}.png": png() for i in range(count)})
-    train, held = data.load("few", tmp_path, **FORM)
+    train, held = sets.load("few", tmp_path, **FORM)
     assert (len(train), len(held)) == (count - 1, 1)
     (tmp_path / "alone").mkdir()
     (tmp_path / "alone" / "a.png").write_bytes(png())
     with pytest.raises(BadInput, match="One picture is not enough"):
-        data.load("alone", tmp_path, **FORM)
+        sets.load("alone", tmp_path, **FORM)
 
 
 def test_older_models_held_out_the_first_tenth_by_name(tmp_path):
     for i in range(20):
         (tmp_path / f"{i:02}.png").write_bytes(png((i, i, i)))
-    train, held = data.load("mine", tmp_path, **FORM, split="first tenth")
+    train, held = sets.load("mine", tmp_path, **FORM, split="first tenth")
     assert held.names == ["00.png", "01.png"]
     assert train.names == [f"{i:02}.png" for i in range(2, 20)]
     assert np.array_equal(train.images[:, 0, 0, 0], np.arange(2, 20))
     with pytest.raises(BadInput, match="'random' is unknown; it is one of hash, first tenth"):
-        data.load("mine", tmp_path, **FORM, split="random")
+        sets.load("mine", tmp_path, **FORM, split="random")
 
 
 def test_older_models_held_out_a_tenth_and_never_none():
     for count, held in [(2, 1), (9, 1), (10, 1), (19, 1), (20, 2), (105, 10)]:
         whole = data.Pictures(np.zeros((count, 8, 8, 1), np.uint8), [f"{i:03}" for i in range(count)])
-        train, rest = data.divided(whole, "first tenth")
+        train, rest = sets.divided(whole, "first tenth")
         assert rest.names == whole.names[:held] and train.names == whole.names[held:]
         assert train.report.held_out == held
 
@@ -330,7 +330,7 @@ def test_a_report_says_in_sentences_what_happened(tmp_path):
     files = {f"{kind}/{i:02}.png": noise(40 * n + i) for n, kind in enumerate(["ant", "bee"]) for i in range(20)}
     files |= {"ant/copy.png": files["ant/00.png"], "bee/broken.png": b"no picture"}
     files["attributes.csv"] = b"file,x\nant/00.png,1\nant/01.png,0\ngone.png,1\n"
-    train, held = data.load("animals", make_folder(tmp_path / "animals", files), **FORM)
+    train, held = sets.load("animals", make_folder(tmp_path / "animals", files), **FORM)
     assert train.report == held.report
     assert train.report.lines() == [
         "41 pictures read; shorter sides from 16 to 16 pixels, the median 16.",
@@ -365,9 +365,9 @@ def test_a_report_leaves_out_what_did_not_happen_and_is_never_long():
 
 
 def test_digits_that_do_not_come_with_the_package_are_missed_in_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "EMBEDDED", tmp_path / "gone.npz")
+    monkeypatch.setattr(sets, "EMBEDDED", tmp_path / "gone.npz")
     with pytest.raises(BadInput, match="comes with a checkout"):
-        data.load("digits-small", tmp_path, size=28, channels=1)
+        sets.load("digits-small", tmp_path, size=28, channels=1)
 
 
 # ---- Where a set lies ----
@@ -391,13 +391,13 @@ def test_the_official_test_pictures_are_held_out(tmp_path, monkeypatch, name, fo
             f"{part}-images-idx3-ubyte": idx(array), f"{part}-labels-idx1-ubyte": idx(np.arange(len(array)) % 2 * 8 + 1),
         })  # fmt: skip
     monkeypatch.setenv("VAE_DATA", str(tmp_path))
-    for parts in (data.load(name, tmp_path, size=28, channels=1), data.load(name, size=28, channels=1)):
+    for parts in (sets.load(name, tmp_path, size=28, channels=1), sets.load(name, size=28, channels=1)):
         for part, array in zip(parts, images.values(), strict=True):
             assert np.array_equal(part.images, array[..., None])
             assert part.attributes["label"].tolist() == [words[i % 2] for i in range(len(array))]
             assert part.names[:2] == ["00000", "00001"]
             assert (part.report.read, part.report.held_out) == (27, 7)
-    for part, array in zip(data.load(name, tmp_path, size=56, channels=3), images.values(), strict=True):
+    for part, array in zip(sets.load(name, tmp_path, size=56, channels=3), images.values(), strict=True):
         assert part.images.shape == (len(part), 56, 56, 3)
         assert np.abs(part.images.mean(axis=(1, 2, 3)) - array.mean(axis=(1, 2))).max() < 4
 
@@ -411,7 +411,7 @@ def test_a_set_is_framed_as_the_recipe_says_and_portraits_are_framed_already(tmp
     canvas.save(out, "PNG")
     make_folder(tmp_path / "mine", {"a.png": out.getvalue(), "b.png": out.getvalue()})
     found = {
-        name: data.load("mine", tmp_path, size=32, channels=1, framing=name)[0].images[0, :, :, 0].astype(int)
+        name: sets.load("mine", tmp_path, size=32, channels=1, framing=name)[0].images[0, :, :, 0].astype(int)
         for name in ("square", "portrait", "garment")
     }
     assert np.array_equal(found["square"], found["portrait"])
@@ -424,7 +424,7 @@ def test_a_set_is_found_by_its_name_in_the_root(tmp_path):
     make_zip(tmp_path / "mine.zip", **{f"{i}.png": png() for i in range(3)})
     make_folder(tmp_path / "other", {f"{i}.png": png() for i in range(4)})
     for name, root, count in [("mine", "", 3), ("anything", "mine.zip", 3), ("other", "", 4), ("faces", "other", 4)]:
-        assert sum(map(len, data.load(name, tmp_path / root, **FORM))) == count
+        assert sum(map(len, sets.load(name, tmp_path / root, **FORM))) == count
 
 
 def test_a_misspelt_set_is_never_everything_below_the_data_folder(tmp_path):
@@ -433,24 +433,24 @@ def test_a_misspelt_set_is_never_everything_below_the_data_folder(tmp_path):
     )
     make_zip(root / "faces.zip", **{"a.png": png(), "b.png": png()})
     with pytest.raises(BadInput, match=r"There is no set 'facez' in .*; there are faces, scenes, data\.$"):
-        data.load("facez", root, **FORM)
+        sets.load("facez", root, **FORM)
     (root / "stray.png").write_bytes(png())
     with pytest.raises(BadInput, match="no set 'facez'"):
-        data.load("facez", root, **FORM)
+        sets.load("facez", root, **FORM)
 
 
 def test_a_folder_of_classes_is_a_set_by_its_own_name(tmp_path):
     root = make_folder(tmp_path / "animals", {f"{kind}/{i}.png": noise(i) for kind in ("cat", "dog") for i in range(2)})
-    assert sum(map(len, data.load("animals", root, **FORM))) == 4
+    assert sum(map(len, sets.load("animals", root, **FORM))) == 4
     with pytest.raises(BadInput, match="no set 'faces' in .*; there are cat, dog, animals"):
-        data.load("faces", root, **FORM)
+        sets.load("faces", root, **FORM)
 
 
 def test_places_that_cannot_be_read_are_named(tmp_path, monkeypatch):
     for root in (tmp_path / ("x" * 300), tmp_path / "gone"):
         for name in ("mine", "y" * 300):
             with pytest.raises(BadInput) as caught:
-                data.load(name, root, **FORM)
+                sets.load(name, root, **FORM)
             assert len(str(caught.value)) < 500
     with pytest.raises(BadInput):
         from_files(tmp_path / ("x" * 300), **FORM)
@@ -461,7 +461,7 @@ def test_places_that_cannot_be_read_are_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(BadInput, match="cannot be read: Permission denied"):
-        data.load("mine", tmp_path, **FORM)
+        sets.load("mine", tmp_path, **FORM)
 
 
 @pytest.mark.parametrize("content", [b"<html>Please log in</html>", b"", bytes(5000)])
@@ -473,7 +473,7 @@ def test_a_login_page_in_place_of_the_digits_is_one_sentence(tmp_path, monkeypat
     make_folder(tmp_path, {f"torchvision/MNIST/raw/{name}": content for name in kinds})
     for root in (tmp_path, tmp_path / "nothing"):
         with pytest.raises(BadInput, match="The set digits is not under"):
-            data.load("digits", root, size=28, channels=1)
+            sets.load("digits", root, size=28, channels=1)
 
 
 # ---- What is read ----
@@ -500,7 +500,7 @@ def test_few_unreadable_pictures_are_left_out_and_named(tmp_path, pack):
     assert found.names == sorted(good)
     assert [name for name, reason in found.report.skipped] == sorted(bad)
     assert found.report.sides == (16, 20, 24)
-    said = "\n".join(data.divided(found)[0].report.lines())
+    said = "\n".join(sets.divided(found)[0].report.lines())
     assert all(name in said for name in bad)
     assert "9 pictures read; shorter sides from 16 to 24 pixels, the median 20." in said
     assert "1 are held out to measure on, 8 are learnt from." in said
@@ -647,4 +647,4 @@ def test_missing_and_empty_places_are_named(tmp_path):
     with pytest.raises(BadInput, match="no pictures"):
         from_files(tmp_path, **FORM)
     with pytest.raises(BadInput, match="No pictures at"):
-        data.load("mine", tmp_path, **FORM)
+        sets.load("mine", tmp_path, **FORM)

@@ -10,11 +10,12 @@ from safetensors import safe_open
 from torch import nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from vae import data, training
+from vae import training
 from vae.errors import BadInput
 from vae.latents import sample_normal
 from vae.measure import evaluation
 from vae.model import VAE, Posterior, VAEConfig, to_tensor
+from vae.pictures import sets
 from vae.recipe import Sharpen, TrainConfig
 from vae.run import Run, noise_of
 from vae.runs import report, state
@@ -52,7 +53,7 @@ def after(calls):
 def digits() -> tuple[TrainConfig, np.ndarray]:
     model = VAEConfig(size=28, channels=1, latent=4, widths=(8, 16), stem=4, likelihood="bernoulli")
     config = TrainConfig(data="digits-small", steps=120, batch=32, learning_rate=5e-3, model=model)
-    return config, data.load("digits-small", size=28, channels=1)[0].images[:1000]
+    return config, sets.load("digits-small", size=28, channels=1)[0].images[:1000]
 
 
 def test_it_learns(digits):

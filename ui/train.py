@@ -14,9 +14,8 @@ from ui.edge import spoken
 from ui.shelf import Page
 from ui.theme import COMPONENTS
 from ui.words import say
-from vae import data
 from vae.errors import BadInput
-from vae.pictures import images
+from vae.pictures import images, sets
 
 NORMAL = {"latent": 16, "beta": 1, "minutes": 1}
 STOPS = {
@@ -143,7 +142,7 @@ def rows(pictures: dict) -> str:
 @functools.cache
 def first_digits() -> dict:
     """What stands in the rows before the first run: the digits that it will be tested on."""
-    _, held = data.load("digits-small", size=28, channels=1)
+    _, held = sets.load("digits-small", size=28, channels=1)
     return {"shown": [images.data_url(picture) for picture in held.images[:TILES]]}
 
 

@@ -25,7 +25,7 @@ from vae.atlas import ACTIVE_NATS
 from vae.directions import why_not
 from vae.errors import BadInput
 from vae.model import VAEConfig
-from vae.pictures import images
+from vae.pictures import images, sets
 from vae.pictures.folders import from_files
 from vae.publish.folder import publish
 from vae.recipe import TrainConfig
@@ -106,12 +106,12 @@ def _pictures(recipe: TrainConfig, source: str | None, dropped: list) -> tuple[d
     """What it learns from, and what is held out; BadInput for fewer than PICTURES_AT_LEAST, with what was left out."""
     form: Any = {"size": recipe.model.size, "channels": recipe.model.channels, "framing": recipe.framing}
     if source is None:
-        return data.load(recipe.data, **form)
+        return sets.load(recipe.data, **form)
     whole = from_files(source, **form, most=PICTURES_AT_MOST)
     if len(whole) < PICTURES_AT_LEAST:
         few = say("train.too_few", count=len(whole), least=PICTURES_AT_LEAST)
         raise BadInput(f"{few} {_left_out(dropped, whole.report, {})}".strip())
-    return data.divided(whole)
+    return sets.divided(whole)
 
 
 def _left_out(dropped: list, report: data.Report, columns: Mapping[str, np.ndarray]) -> str:

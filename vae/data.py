@@ -1,19 +1,13 @@
 """Sets of pictures as one uint8 array that a model can learn from, and which of them are held out."""
 
-import os
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 
-from vae.errors import BadInput
-
-EMBEDDED = Path(__file__).parents[1] / "assets" / "digits-10k.npz"
-TORCHVISION = {"digits": "MNIST", "fashion": "FashionMNIST"}
 SPLITS = ("hash", "first tenth")  # what a recipe may say: held_out, or the first tenth by name, as older models had it
 LEAST_DIVIDED = (
     5  # pictures of a label from which on it has some in both parts; fewer alike are copies, more are a kind
@@ -70,57 +64,6 @@ class Pictures:
         return replace(self, images=self.images[rows], names=names, attributes=columns)
 
 
-def load(
-    name: str, root: str | Path | None = None, *, size: int, channels: int, framing: str = "square", split: str = "hash"
-) -> tuple[Pictures, Pictures]:
-    """The set's pictures to learn from and those held out, each brought to (size, size, channels); read once.
-
-    name: "digits" or "fashion" (torchvision's layout under root, downloaded there if absent), whose official test pictures
-    are held out; "digits-small" (10,000 digits that come with the project, no root needed); anything else is a folder or
-    zip of pictures, which vae.pictures.folders.locate finds. Without root, $VAE_DATA. split: one of SPLITS.
-    Raises BadInput for a set that is not there or cannot be read.
-    """
-    from vae.pictures.folders import from_files, locate
-    from vae.pictures.images import square
-
-    root = Path(root or os.environ.get("VAE_DATA") or Path.home() / ".cache" / "latent-playground")
-    if name in TORCHVISION:
-        parts = _torchvision(name, root)
-    elif name == "digits-small":
-        parts = _parts(_embedded(), split)  # ones look alike, and yet none is a copy
-    else:
-        # a set of portraits is framed already, an upload is not
-        framing = "square" if framing == "portrait" else framing
-        parts = divided(from_files(locate(name, root), size=size, channels=channels, framing=framing), split)
-    if parts[0].images.shape[1:] == (size, size, channels):
-        return parts
-    fitted = [np.stack([square(picture, size, channels) for picture in part.images]) for part in parts]
-    return replace(parts[0], images=fitted[0]), replace(parts[1], images=fitted[1])
-
-
-def divided(whole: Pictures, split: str = "hash") -> tuple[Pictures, Pictures]:
-    """-> what is learnt from and what is held out, with the report on both. BadInput for fewer than two pictures."""
-    from vae.pictures.duplicates import near_duplicates
-
-    return _parts(whole, split, near_duplicates(whole.images))
-
-
-def _parts(whole: Pictures, split: str, groups: np.ndarray | None = None) -> tuple[Pictures, Pictures]:
-    if split not in SPLITS:
-        raise BadInput(f"The split {str(split)[:40]!r} is unknown; it is one of {', '.join(SPLITS)}.")
-    if len(whole) < 2:
-        raise BadInput("One picture is not enough: one part is held out to measure on; give at least two.")
-    labels = (whole.attributes or {}).get("label")
-    is_first = np.arange(len(whole)) < max(1, len(whole) // 10)
-    is_held = held_out(whole.names, labels, groups) if split == "hash" else is_first
-    report = replace(
-        whole.report, read=len(whole), labels=dict(sorted(Counter([] if labels is None else map(str, labels)).items())),
-        near_duplicates=0 if groups is None else len(groups) - len(set(groups.tolist())), held_out=int(is_held.sum()),
-    )  # fmt: skip
-    whole = replace(whole, report=report)
-    return whole.take(~is_held), whole.take(is_held)
-
-
 def held_out(names: Sequence[str], labels: np.ndarray | None = None, groups: np.ndarray | None = None) -> np.ndarray:
     """N names, their labels and their group numbers (N,) -> (N,) bool: about a tenth, whatever the order of the names.
 
@@ -164,31 +107,3 @@ def _tenth(groups: list[list[int]]) -> list[int]:
     if wanted and not taken:  # every group is larger than that
         taken = smallest if len(smallest) < count / 2 else sum(groups, [])[:wanted]
     return taken
-
-
-def _torchvision(name: str, root: Path) -> tuple[Pictures, Pictures]:
-    from torchvision import datasets  # takes a second to import, and no other set needs it
-
-    parts = []
-    try:
-        folder = root / "torchvision" if (root / "torchvision").is_dir() else root
-        for is_train in (True, False):
-            found = getattr(datasets, TORCHVISION[name])(folder, train=is_train, download=True)  # of what is not there
-            labels = np.array([found.classes[target].split(" - ")[0] for target in found.targets.tolist()])
-            names = [f"{i:05d}" for i in range(len(labels))]
-            parts.append(Pictures(found.data.numpy()[..., None], names, {"label": labels}))
-    except Exception as error:  # a login page in place of the files fails in a dozen ways; all of them mean the same
-        where = str(root)[-200:]
-        raise BadInput(
-            f"The set {name} is not under {where}, or damaged there, and could not be downloaded."
-        ) from error
-    report = Report(sum(map(len, parts)), held_out=len(parts[1]))
-    return replace(parts[0], report=report), replace(parts[1], report=report)
-
-
-def _embedded() -> Pictures:
-    if not EMBEDDED.is_file():  # `pip install` takes the package alone
-        raise BadInput("digits-small comes with a checkout of the project, not with the package; take digits.")
-    with np.load(EMBEDDED, allow_pickle=False) as file:
-        array, labels = file["images"][..., None], file["labels"].astype(str)
-    return Pictures(array, [f"{i:05d}" for i in range(len(array))], {"label": labels})

@@ -60,7 +60,7 @@ class Sharpen:
 class TrainConfig:
     """A recipe. Ends on exactly one of steps, epochs and minutes, the others being 0; every value is checked.
 
-    data: a set's name for data.load; split: how its held-out part is chosen there. framing: how pictures are brought to the
+    data: a set's name for sets.load; split: how its held-out part is chosen there. framing: how pictures are brought to the
     model's form. learning_rate: after the warm-up, falling to 0 along a cosine. clip: the largest norm of a gradient.
     kl_warmup: the share of the run over which beta rises from 0. free_bits: nats per unit at no cost. perceptual: nats per
     value of a picture for one unit of teacher.perceptual_loss while the VAE learns. ema: decay of the averaged weights, which

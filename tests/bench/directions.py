@@ -11,9 +11,10 @@ import torch
 
 from tests.bench import readers
 from tests.bench.report import percent, table
-from vae import checkpoints, data
+from vae import checkpoints
 from vae.checkpoints import Checkpoint
 from vae.measure.evaluation import merged
+from vae.pictures import sets
 
 PEOPLE = 500
 
@@ -34,7 +35,7 @@ def columns_of(attributes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def measure(checkpoint: Checkpoint, args: argparse.Namespace) -> str:
     config, recipe, atlas = checkpoint.model.config, checkpoint.recipe, checkpoint.atlas
     form = {"size": config.size, "channels": config.channels, "framing": recipe.framing, "split": recipe.split}
-    learnt, held = data.load(recipe.data, args.data, **form)
+    learnt, held = sets.load(recipe.data, args.data, **form)
     columns, truth = (columns_of(merged(part.attributes or {}, recipe.categories)) for part in (learnt, held))
     names = list(columns)
     reader = readers.attribute_reader(recipe.data, readers.small(learnt.images), columns)

@@ -21,11 +21,12 @@ import torch
 from torch import Tensor
 
 from tests.bench.report import table
-from vae import checkpoints, data, training
+from vae import checkpoints, training
 from vae.measure import distances, features
 from vae.measure.evaluation import COMPARED
 from vae.measure.fit import fit_atlas
 from vae.model import VAE, to_pictures, to_tensor
+from vae.pictures import sets
 from vae.recipe import TrainConfig
 
 BATCH = 250
@@ -143,7 +144,7 @@ def run(args: argparse.Namespace) -> None:
     recipe = checkpoints.root() / "faces" / "recipe.toml"
     config = TrainConfig.from_toml(recipe.read_text(encoding="utf-8")).override(**SMALLER)
     form = {"size": config.model.size, "channels": config.model.channels, "framing": config.framing}
-    learnt, held = data.load(config.data, args.data, **form)
+    learnt, held = sets.load(config.data, args.data, **form)
     count = min(COMPARED, len(learnt))
     aim = distances.features(learnt.images[np.random.default_rng(0).permutation(len(learnt))[:count]])
     rows = []

@@ -23,8 +23,9 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from tests.bench.report import Sample, ratios, table
-from vae import checkpoints, data, device, training
+from vae import checkpoints, device, training
 from vae.model import VAE
+from vae.pictures import sets
 from vae.recipe import TrainConfig
 
 WARM_UP_STEPS = 4
@@ -178,7 +179,7 @@ def measure(name: str, args: argparse.Namespace) -> str:
     config = TrainConfig.from_toml(recipe.read_text()).override(steps=10**6)
     model = config.model
     form = {"size": model.size, "channels": model.channels, "framing": config.framing}
-    pictures = data.load(config.data, args.data, **form)[0].images
+    pictures = sets.load(config.data, args.data, **form)[0].images
     few = int(PYTHAE_BYTES / (4 * model.size**2 * model.channels))
     floats = torch.from_numpy(pictures[:few]).permute(0, 3, 1, 2).float() / 255
     with peers_data(name, args.data) as dataset:

@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from vae import data, training
 from vae import device as devices
+from vae import training
 from vae.data import Pictures
 from vae.errors import BadInput
 from vae.files import claimed, read_text
 from vae.measure import evaluation
 from vae.model import VAEConfig
+from vae.pictures import sets
 from vae.pictures.folders import from_files
 from vae.pictures.framing import Form
 from vae.pictures.images import square
@@ -63,7 +64,7 @@ def _by_recipe(options: argparse.Namespace) -> tuple[TrainConfig, Pictures, Pict
     recipe = TrainConfig.from_toml(read_text(options.source)).override(**_given(options))
     recipe = dataclasses.replace(recipe, card={**recipe.card, **_words(options)})
     form = Form(recipe.framing, recipe.model.size, recipe.model.channels)
-    return recipe, *data.load(recipe.data, options.data, split=recipe.split, **vars(form))
+    return recipe, *sets.load(recipe.data, options.data, split=recipe.split, **vars(form))
 
 
 def _by_pictures(options: argparse.Namespace) -> tuple[TrainConfig, Pictures, Pictures]:
@@ -87,7 +88,7 @@ def _by_pictures(options: argparse.Namespace) -> tuple[TrainConfig, Pictures, Pi
     )  # fmt: skip
     words = {"title": name, "license": "other", "about": f"Trained on {count:,} pictures of {name}."} | _words(options)
     recipe = dataclasses.replace(recipe.override(**given), card=words)
-    return recipe, *data.divided(whole, recipe.split)
+    return recipe, *sets.divided(whole, recipe.split)
 
 
 def _given(options: argparse.Namespace) -> dict:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vae import checkpoints, data, latents
+from vae import checkpoints, latents
 from vae.errors import BadInput
 from vae.measure import evaluation
-from vae.pictures import images
+from vae.pictures import images, sets
 from vae.pictures.folders import from_files
 from vae.publish import export as exports
 
@@ -46,7 +46,7 @@ def morph(options: argparse.Namespace) -> None:
 def evaluate(options: argparse.Namespace) -> None:
     checkpoint = checkpoints.load(options.checkpoint, options.device)
     recipe = checkpoint.recipe
-    pictures, heldout = data.load(recipe.data, options.data, split=recipe.split, **vars(checkpoint.form))
+    pictures, heldout = sets.load(recipe.data, options.data, split=recipe.split, **vars(checkpoint.form))
     numbers = evaluation.evaluate(checkpoint.model, heldout.images, options.seed)
     rows = evaluation.compare(checkpoint, pictures, heldout, options.seed)
     if options.json:

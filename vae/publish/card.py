@@ -10,10 +10,11 @@ import torch
 
 from vae.atlas import Atlas
 from vae.checkpoints import Checkpoint
-from vae.data import TORCHVISION, Pictures
+from vae.data import Pictures
 from vae.directions import merged, why_not
 from vae.measure.evaluation import BERNOULLI_NOTE, DISTANCES_NOTE, REAL, distance_table, table
 from vae.measure.features import TEACHER
+from vae.pictures.sets import TORCHVISION
 
 SPLIT_WORDS = {"hash": "a tenth by a hash of the file names", "first tenth": "the first tenth by file name"}
 TEXT = Path(__file__).with_name("card.md")
