@@ -1,6 +1,7 @@
 """The house's own rules: who imports whom, what the README promises, no large file."""
 
 import ast
+import importlib
 import json
 import re
 import subprocess
@@ -163,6 +164,17 @@ def test_the_readmes_python_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
     assert {path.name for path in tmp_path.iterdir()} == {"film.gif", "glasses.png"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests/bench").glob("[a-z]*.py")), ids=lambda path: path.stem)
+def test_the_benchmark_fits_the_library(path):
+    for name in imports(path):
+        if name.split(".")[0] in ("vae", "ui", "tests"):
+            module, _, part = name.rpartition(".")
+            try:
+                importlib.import_module(name)
+            except ModuleNotFoundError:
+                assert hasattr(importlib.import_module(module), part), f"{path.name} imports {name}, which is not there"
 
 
 def test_the_readmes_listener_hears_every_figure():
