@@ -394,3 +394,26 @@ def test_going_back_over_the_start_of_sharpening_fits_the_prior_anew(monkeypatch
     notes = [p.note for p in train(config, stripes(), device="cpu", report_seconds=0) if p.note]
     assert len(notes) == 1
     assert fitted == [30, 30]  # it went back to the start of the run, and to an encoder that learnt once more
+
+
+@pytest.mark.skipif(not features.has_network(features.TEACHER), reason="the teacher is not installed")
+def test_a_vae_can_learn_from_the_teacher_as_well():
+    """The gradient of a step is the ELBO's and the perceptual loss's, in nats per value of a picture."""
+    recipe = CONFIG.override(perceptual=0.5, clip=1e9, sharpen_share=0.0)
+    chance, device = generator(1), torch.device("cpu")
+    inputs = {
+        "mirrored": torch.zeros(4, dtype=torch.bool), "noise": torch.randn(4, 4, generator=chance),
+        "learning_rate": torch.tensor(0.0), "beta": torch.tensor(1.0), "decay": torch.tensor(0.5),
+        "rows": torch.from_numpy(stripes(4)),
+    }  # fmt: skip
+    gradients = []
+    for weight in (0.0, 0.5):
+        run = Run(recipe.override(perceptual=weight), device)
+        vae_step(run, recipe.override(perceptual=weight), torch.float32, inputs)
+        gradients.append(torch.cat([p.grad.flatten() for p in run.model.parameters()]))
+    model, x = Run(recipe, device).model, to_tensor(inputs["rows"])
+    loss = 0.5 * 3 * 16 * 16 * teacher.perceptual_loss(torch.sigmoid(model(x, noise=inputs["noise"])[0]), x)
+    wanted = torch.autograd.grad(loss, list(model.parameters()))
+    wanted = torch.cat([part.flatten() for part in wanted])
+    assert float(wanted.norm()) > 0.01
+    torch.testing.assert_close(gradients[1] - gradients[0], wanted, rtol=1e-2, atol=1e-2 * float(wanted.abs().max()))
