@@ -7,6 +7,8 @@ import pytest
 from tests.bench import page as bench
 from vae import checkpoints
 
+LEFT = ("AbortError: signal is aborted", "Unexpected error Connection errored out")
+
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator:
@@ -48,6 +50,10 @@ def page(browser, url: str, complaints: list[str]) -> Iterator:
     page.on("pageerror", lambda error: complaints.append(repr(error)))
     page.on("response", lambda answer: answer.status >= 400 and complaints.append(f"{answer.status} {answer.url}"))
     page.on("request", lambda asked: asked.url.startswith((url, "data:", "blob:")) or complaints.append(asked.url))
+    visits: list[str] = []
+    page.on("framenavigated", lambda frame: frame.parent_frame is None and visits.append(frame.url))
     yield page
     context.close()
+    if len(visits) > 1:  # a page that was left had its requests broken off, which Gradio's own code says aloud
+        complaints[:] = [text for text in complaints if not text.startswith(LEFT)]
     assert not complaints
