@@ -128,10 +128,9 @@ def check(recipe: TrainConfig, pictures: np.ndarray) -> None:
 
 @dataclass(frozen=True)
 class Schedule:
-    """What a place in a run asks for. progress: of the phase that it lies in, 0 to 1."""
+    """What a place in a run asks for."""
 
     is_sharpening: bool
-    progress: float
     learning_rate: float
     beta: float
 
@@ -150,7 +149,7 @@ def schedule(recipe: TrainConfig, fraction: float) -> Schedule:
         share = 0.5 * (1 + math.cos(math.pi * (progress - recipe.warmup) / max(1 - recipe.warmup, 1e-9)))
     rate = recipe.sharpen.learning_rate if is_sharpening else recipe.learning_rate
     warm = 1.0 if is_sharpening or not recipe.kl_warmup else min(1.0, progress / recipe.kl_warmup)
-    return Schedule(is_sharpening, progress, rate * share, recipe.beta * warm)
+    return Schedule(is_sharpening, rate * share, recipe.beta * warm)
 
 
 class Steps:
