@@ -16,7 +16,6 @@ from vae import device as devices
 from vae import training
 from vae.data import Pictures
 from vae.errors import BadInput
-from vae.files import claimed, read_text
 from vae.measure import evaluation
 from vae.model import VAEConfig
 from vae.pictures import sets
@@ -26,6 +25,7 @@ from vae.pictures.images import square
 from vae.publish.folder import check, is_whole, publish
 from vae.recipe import TrainConfig
 from vae.runs.report import Progress
+from vae.storage.files import claimed, read_text
 
 METRICS_SECONDS = 10  # between two rows of the table of figures
 # The network for pictures of a size: what a CPU trains in minutes.
