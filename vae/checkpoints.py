@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -86,13 +85,8 @@ class Checkpoint:
         """(N, D), clamped to +-BOUND -> uint8 (N, H, W, C). BadInput for another shape or values that are no numbers."""
         return decoded(self.model, self._checked(z))
 
-    def optimize(
-        self, z: Tensor | np.ndarray | list, pictures: np.ndarray, seconds: float = 2.0
-    ) -> Iterator[latents.Optimized]:
-        """From (N, D) on towards N prepared pictures by latents.optimize, with decode's checks and clamp.
-
-        BadInput for a Bernoulli model, which has no sigma to weigh pixels against the prior with.
-        """
+    def optimize(self, z: Tensor | np.ndarray | list, pictures: np.ndarray, seconds: float = 2.0) -> Tensor:
+        """(N, D) -> nearer to N prepared pictures, by latents.optimize. BadInput for a model without a gaussian's sigma."""
         if self.model.config.likelihood != "gaussian":
             raise BadInput(f"{self.name} has no gaussian likelihood; only for such models can a latent be optimised.")
         x = to_tensor(pictures, self.model.device)

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from vae.errors import BadInput
 from vae.recipe import ENDS, TrainConfig
-from vae.run import Run
+from vae.runs.run import Run
 from vae.storage.files import written_whole
 
 
