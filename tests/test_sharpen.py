@@ -10,11 +10,11 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 
-from vae import training
 from vae.errors import BadInput
 from vae.measure import features
 from vae.model import VAEConfig, to_tensor
 from vae.recipe import Sharpen, TrainConfig
+from vae.runs import run as runs_run
 from vae.runs.recorded import Recorded
 from vae.runs.run import Run
 from vae.sharpen import step, teacher
@@ -379,7 +379,7 @@ def nans(gradients):
 
 @pytest.mark.parametrize("call", [10, 20])  # right before a snapshot, and at the very last step
 def test_a_critic_of_nans_is_never_remembered_nor_handed_out(monkeypatch, call):
-    monkeypatch.setattr(training, "SNAPSHOT_STEPS", 10)
+    monkeypatch.setattr(runs_run, "SNAPSHOT_STEPS", 10)
     break_once(monkeypatch, call, critics_gradients=nans)
     *_, end = train(CONFIG, stripes(), device="cpu", report_seconds=0)
     assert end.is_whole and end.step == 50

@@ -19,6 +19,7 @@ from vae.model import VAE, Posterior, VAEConfig, to_tensor
 from vae.pictures import sets
 from vae.recipe import Sharpen, TrainConfig
 from vae.runs import report, state
+from vae.runs import run as runs_run
 from vae.runs.run import Run
 from vae.training import Steps, batch_of, schedule, train
 
@@ -203,7 +204,7 @@ def test_a_blow_up_steps_back_and_goes_on_with_a_smaller_rate(pictures, monkeypa
 
 
 def test_each_blow_up_lowers_the_rate_further_and_goes_back_to_the_last_snapshot(pictures, monkeypatch):
-    monkeypatch.setattr(training, "SNAPSHOT_STEPS", 5)
+    monkeypatch.setattr(runs_run, "SNAPSHOT_STEPS", 5)
     break_at(monkeypatch, 13, 20)  # steps 13, and 17: it is counted on from step 10
     progress = [*train(TINY, pictures, device="cpu", report_seconds=0)]
     notes = [p.note for p in progress if p.note]
@@ -270,7 +271,7 @@ def test_a_hopeless_rate_is_named(pictures, monkeypatch):
     monkeypatch.setattr(training, "negative_elbo", lambda *_, real=training.negative_elbo, **options: dataclasses.replace(
         (terms := real(*_, **options)), loss=terms.loss * torch.nan
     ))  # fmt: skip
-    with pytest.raises(BadInput, match=r"7 times; try a smaller learning_rate than 0\.003"):
+    with pytest.raises(BadInput, match=r"7 times; try a learning_rate under 0\.003"):
         last_of(train(TINY, pictures, device="cpu", report_seconds=0))
 
 

@@ -82,10 +82,8 @@ class Atlas:
 
     def typicality(self, z: Tensor) -> Tensor:
         """(N, D) -> (N,) in [0, 1]: the share of held-out latents that are less likely under the mixture."""
-        found = self.mixture.log_prob(z.cpu()).numpy()
-        return torch.from_numpy(
-            np.interp(found, self.likelihoods.numpy(), np.linspace(0, 1, len(self.likelihoods)))
-        ).float()
+        shares = np.linspace(0, 1, len(self.likelihoods))
+        return torch.from_numpy(np.interp(self.mixture.log_prob(z.cpu()), self.likelihoods, shares)).float()
 
     @property
     def active(self) -> Tensor:
@@ -100,20 +98,19 @@ class Atlas:
         unknown = [trait for trait in only if trait not in self.traits]
         if unknown:
             raise BadInput(f"There is no trait {unknown[0]!r} here; choose of {', '.join(self.traits) or 'none'}.")
-        tries = TRIES if only else count
-        if name == "normal":
-            z = latents.sample_normal(tries, len(self.kl), seed, temperature)
-        elif name == "mixture":
-            z = self.mixture.sample(tries, seed, temperature)
-        else:
+        if name not in PRIORS:
             raise BadInput(f"The prior {name!r} is unknown; choose one of {', '.join(PRIORS)}.")
+        wanted = (TRIES if only else count, seed, temperature)
+        z = (
+            self.mixture.sample(*wanted)
+            if name == "mixture"
+            else latents.sample_normal(wanted[0], len(self.kl), *wanted[1:])
+        )
         for trait in only:
             probe = self.probes[[row.name for row in self.named].index(trait)]
             z = z[(z - self.mean) @ probe > self.traits[trait]]
         if len(z) < count:
-            raise BadInput(
-                f"Only {len(z)} of {TRIES:,} throws have all of that; ask for fewer pictures or fewer traits."
-            )
+            raise BadInput(f"Only {len(z)} of {TRIES:,} throws have all of that; ask for fewer pictures or traits.")
         return z[:count]
 
     @cached_property
@@ -126,30 +123,30 @@ class Atlas:
         return {row.name: TRAIT - row.share for row in chosen}
 
     @cached_property
+    def vectors(self) -> Tensor:
+        """(A, D): the named directions."""
+        return torch.stack([row.vector for row in self.named]) if self.named else torch.empty(0, len(self.kl))
+
+    @cached_property
     def probes(self) -> Tensor:
         """(A, D): how to read each named direction, so that probes[i] @ named[i].vector is 1.
 
         The best linear reading under correlated latents: the direction seen through the inverse covariance (Fisher 1936).
         """
-        if not self.named:
-            return torch.empty(0, len(self.kl))
-        vectors = torch.stack([row.vector for row in self.named])
-        probes = torch.linalg.solve(self.covariance + 1e-6 * torch.eye(len(self.kl)), vectors.T).T
-        return probes / (probes * vectors).sum(dim=1, keepdim=True)
+        probes = torch.linalg.solve(self.covariance + 1e-6 * torch.eye(len(self.kl)), self.vectors.T).T
+        return probes / (probes * self.vectors).sum(dim=1, keepdim=True)
 
     @cached_property
     def entanglement(self) -> Tensor:
         """(A, A): by how many of its own steps named direction j moves when direction i moves one step; 1 for itself."""
-        if not self.named:
-            return torch.empty(0, 0)
-        return torch.stack([row.vector for row in self.named]) @ self.probes.T
+        return self.vectors @ self.probes.T
 
     def dragged(self, name: str) -> tuple[str, float] | None:
         """What one step of a named direction drags along most: another column of numbers, and by how many of its own steps."""
         names = [row.name for row in self.named]
         moved = self.entanglement[names.index(name)].abs().tolist()
         others = [
-            (amount, other) for amount, other in zip(moved, names, strict=True) if other != name and "=" not in other
+            (share, other) for share, other in zip(moved, names, strict=True) if other != name and "=" not in other
         ]
         return max(others)[::-1] if others else None
 

@@ -115,9 +115,8 @@ def root() -> Path:
 
 def names() -> list[str]:
     """The checkpoints at hand, the page's default first, then by name."""
-    if not root().is_dir():
-        return []
-    found = [path.name for path in root().iterdir() if all((path / file).is_file() for file in FILES)]
+    places = root().iterdir() if root().is_dir() else ()
+    found = [path.name for path in places if all((path / file).is_file() for file in FILES)]
     return sorted(found, key=lambda name: (name != DEFAULT, name))
 
 
@@ -135,9 +134,9 @@ def load(source: str | Path, device: str | None = None, **hub: str | None) -> Ch
     folder, hub_id = folder_of(root() / text if is_name else text, [*FILES, "README.md"], **hub)
     if not (text and os.path.isdir(folder)):
         raise BadInput(f"There is no checkpoint {text[:60]!r}; at hand are {', '.join(names()) or 'none'}.")
-    missing = [file for file in FILES if not (folder / file).is_file()]
-    if missing:
-        raise BadInput(f"{folder} is no whole checkpoint: {missing[0]} is missing.")
+    for file in FILES:
+        if not (folder / file).is_file():
+            raise BadInput(f"{folder} is no whole checkpoint: {file} is missing.")
     recipe, model, atlas = read_recipe(folder), VAE.from_pretrained(folder), atlases.load(folder)
     config = model.config
     if atlas.kl.shape != (config.latent,) or atlas.examples.shape[1:] != (config.size, config.size, config.channels):

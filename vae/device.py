@@ -29,8 +29,7 @@ def pick(name: str | None = None) -> torch.device:
 def precision(name: str | None = None) -> torch.dtype:
     """The type that training computes in: "fp32", the default, or "bf16".
 
-    On an H100 a step of a VAE took as long in both (convolutions run in TF32 there by themselves), one with critic and teacher
-    14 % less in bf16; on a CPU without AMX bf16 was 2 to 5 times slower.
+    On an H100 a VAE's step took as long in both, one with critic and teacher 14 % less in bf16; a CPU without AMX is slower.
     """
     name = name or "fp32"
     if name not in PRECISIONS:

@@ -39,10 +39,10 @@ def check_fields(config: Any, prefix: str = "") -> None:
         elif choices := field.metadata.get("choices"):
             fits = any(type(value) is type(choice) and value == choice for choice in choices)
             wanted = "" if fits else f"one of {', '.join(str(choice).lower() for choice in choices)}"
-        elif several := field.metadata.get("several"):
+        elif multiples := field.metadata.get("several"):
             if isinstance(value, list):
                 object.__setattr__(config, field.name, value := tuple(value))
-            most, low, high, step = several
+            most, low, high, step = multiples
             fits = isinstance(value, tuple) and 1 <= len(value) <= most
             fits = fits and all(type(each) is int and low <= each <= high and each % step == 0 for each in value)
             wanted = "" if fits else f"1 to {most} multiples of {step} from {low} to {high}"

@@ -175,17 +175,11 @@ class Decoder(nn.Module):
         ]
         for before, width in zip(widths, widths[1:], strict=False):
             # Shuffling first and convolving after costs a quarter of convolving to four times the channels.
-            layers += [
-                Norm(before, is_adaptive),
-                nn.SiLU(),
-                nn.PixelShuffle(2),
-                nn.Conv2d(before // 4, width, 3, padding=1),
-                Residual(width, is_adaptive),
-            ]
+            layers += [Norm(before, is_adaptive), nn.SiLU(), nn.PixelShuffle(2)]
+            layers += [nn.Conv2d(before // 4, width, 3, padding=1), Residual(width, is_adaptive)]
         last = nn.Conv2d(widths[-1], config.channels * config.stem**2, 3, padding=1)
-        self.layers = nn.ModuleList(
-            [*layers, Norm(widths[-1], is_adaptive), nn.SiLU(), last, nn.PixelShuffle(config.stem)]
-        )
+        layers += [Norm(widths[-1], is_adaptive), nn.SiLU(), last, nn.PixelShuffle(config.stem)]
+        self.layers = nn.ModuleList(layers)
 
     def forward(self, z: Tensor) -> Tensor:
         style = None if self.style is None else self.style(z)  # (N, STYLE)
@@ -289,10 +283,8 @@ def posterior_of(model: VAE, pictures: np.ndarray) -> Posterior:
     empty = torch.empty(0, model.config.latent)
     with torch.inference_mode():
         found = [model.encode(to_tensor(part, model.device)) for part in _batches(pictures)]
-    return Posterior(
-        torch.cat([empty, *(part.mean.cpu() for part in found)]),
-        torch.cat([empty, *(part.logvar.cpu() for part in found)]),
-    )
+    mean, logvar = (torch.cat([empty, *(getattr(one, name).cpu() for one in found)]) for name in ("mean", "logvar"))
+    return Posterior(mean, logvar)
 
 
 def decoded(model: VAE, z: Tensor) -> np.ndarray:

@@ -84,16 +84,15 @@ class TrainConfig:
         if sum(getattr(self, end) > 0 for end in ENDS) != 1:
             raise BadInput("A recipe ends on exactly one of steps, epochs and minutes; set one of them above 0.")
         if not (isinstance(self.data, str) and self.data and isinstance(self.start, str)):
-            given = ", ".join(repr(value)[:40] for value in (self.data, self.start))
-            raise BadInput(f"data and start are {given}; they must be the names of a set and of a held-out picture.")
+            raise BadInput(
+                f"data is {self.data!r:.40}, start {self.start!r:.40}; they name a set and a held-out picture."
+            )
         for name, columns in self.categories.items():
             if not (isinstance(columns, list) and len(columns) > 1 and all(isinstance(c, str) for c in columns)):
-                raise BadInput(
-                    f"categories.{name:.40} is {repr(columns)[:40]}; it must be a list of two or more columns."
-                )
+                raise BadInput(f"categories.{name:.40} is {columns!r:.40}; it must be a list of two or more columns.")
         for name, words in self.card.items():
             if name not in CARD_FIELDS or not isinstance(words, str):
-                raise BadInput(f"card.{name:.40} is {repr(words)[:40]}; a card has texts for {', '.join(CARD_FIELDS)}.")
+                raise BadInput(f"card.{name:.40} is {words!r:.40}; a card has texts for {', '.join(CARD_FIELDS)}.")
 
     @classmethod
     def from_toml(cls, text: str) -> "TrainConfig":
@@ -111,12 +110,11 @@ class TrainConfig:
 
         migrate(values)
         tables = {name: values.pop(name, {}) for name in TABLES}
-        wrong = [name for name, table in tables.items() if not isinstance(table, dict)]
-        if wrong:
-            raise BadInput(f"In a recipe {wrong[0]} is a table, [{wrong[0]}], not {repr(tables[wrong[0]])[:40]}.")
+        for name, table in tables.items():
+            if not isinstance(table, dict):
+                raise BadInput(f"In a recipe {name} is a table, [{name}], not {table!r:.40}.")
         sharpen = {f"sharpen_{name}": value for name, value in tables["sharpen"].items()}
-        nothing = cls(data="?", steps=1)
-        config = nothing.override(**{"steps": 0, "minutes": 0, **values}, **tables["model"], **sharpen)
+        config = cls(data="?", steps=1).override(**{"steps": 0, "minutes": 0, **values}, **tables["model"], **sharpen)
         return dataclasses.replace(config, categories=tables["categories"], card=tables["card"])
 
     def override(self, **values: Any) -> "TrainConfig":
@@ -127,15 +125,13 @@ class TrainConfig:
                 raise BadInput(f"{name:.40} is no entry of a recipe; those are {', '.join(sorted(known))}.")
         if any(values.get(end) for end in ENDS):
             values = {**dict.fromkeys(ENDS, 0), **values}
-        own, model, sharpen = (
-            {known[name][1].name: value for name, value in values.items() if known[name][0] == table}
-            for table in ("", "model", "sharpen")
-        )
-        parts: dict[str, Any] = {
-            "model": dataclasses.replace(self.model, **model),
-            "sharpen": dataclasses.replace(self.sharpen, **sharpen),
-        }
-        return dataclasses.replace(self, **parts, **own)
+        changed: dict[str, dict] = {"": {}, "model": {}, "sharpen": {}}
+        for name, value in values.items():
+            table, entry = known[name]
+            changed[table][entry.name] = value
+        for table in ("model", "sharpen"):
+            changed[""][table] = dataclasses.replace(getattr(self, table), **changed[table])
+        return dataclasses.replace(self, **changed[""])
 
     def to_toml(self) -> str:
         """The recipe as text that from_toml reads back to an equal recipe."""

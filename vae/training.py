@@ -29,9 +29,6 @@ if typing.TYPE_CHECKING:
     from vae.runs.run import Run
 
 SAVE_SECONDS = 60
-SNAPSHOT_STEPS = 200
-ROLLBACK = 0.3  # what the learning rate is multiplied with after a step that blew up
-MAX_ROLLBACKS = 6
 
 
 def train(
@@ -58,7 +55,7 @@ def train(
     """
     from vae.runs import state
     from vae.runs.report import Report
-    from vae.runs.run import Run
+    from vae.runs.run import Guard, Run
 
     check(recipe, pictures)
     target = devices.pick(device)
@@ -94,10 +91,8 @@ def train(
             guard.remember()
         if not is_due:
             continue
-        seconds_left = (
-            run.seconds / max(run.step, 1) * (length - run.step) if length else 60 * recipe.minutes - run.seconds
-        )
-        progress = report.progress(sums, now, fraction, seconds_left, over)
+        ahead = run.seconds / max(run.step, 1) * (length - run.step) if length else 60 * recipe.minutes - run.seconds
+        progress = report.progress(sums, now, fraction, ahead, over)
         if over or clock - report.previewed >= preview_seconds:
             report.show(progress)
         run.seconds += time.perf_counter() - clock
@@ -262,33 +257,6 @@ def follow(run: "Run", decay: Tensor, sigma: Tensor | None) -> None:
     for mine, theirs in zip(run.average.buffers(), run.model.buffers(), strict=True):
         mine.copy_(theirs)
     run.average.sigma.copy_(followed)
-
-
-class Guard:
-    """Remembers the last good state of a run, and takes it back there when a loss or a weight is no number."""
-
-    def __init__(self, run: "Run"):
-        self.run = run
-        self.remember()
-
-    def remember(self) -> None:
-        """To be called for a state all of whose tensors are finite."""
-        self.good = self.run.capture()
-
-    def is_due(self) -> bool:
-        return self.run.step - self.good[1]["step"] >= SNAPSHOT_STEPS
-
-    def go_back(self, learning_rate: float) -> str:
-        """-> a note that says so. BadInput after too many times."""
-        run = self.run
-        run.rollbacks += 1
-        if run.rollbacks > MAX_ROLLBACKS:
-            raise BadInput(
-                f"The loss left all bounds {run.rollbacks} times; try a smaller learning_rate than {learning_rate}."
-            )
-        run.restore(self.good)
-        run.rate_scale *= ROLLBACK
-        return f"A loss was no number: back to step {run.step} with {run.rate_scale:.2g} of the learning rate."
 
 
 def on_device(pictures: np.ndarray, device: torch.device) -> Tensor:

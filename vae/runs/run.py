@@ -1,13 +1,17 @@
-"""All that changes while a model learns: weights, their average, optimisers."""
+"""All that changes while a model learns: weights, their average, optimisers; and the way back when they blow up."""
 
 import copy
 
 import torch
 from torch import Tensor, nn
 
+from vae.errors import BadInput
 from vae.model import VAE
 from vae.recipe import TrainConfig
 
+SNAPSHOT_STEPS = 200
+ROLLBACK = 0.3  # what the learning rate is multiplied with after a step that blew up
+MAX_ROLLBACKS = 6
 State = tuple[dict[str, Tensor], dict]
 
 
@@ -84,3 +88,30 @@ def _adam(module: nn.Module, rate: float, betas: tuple[float, float], weight_dec
             "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
         }
     return optimizer
+
+
+class Guard:
+    """Remembers the last good state of a run, and takes it back there when a loss or a weight is no number."""
+
+    def __init__(self, run: Run):
+        self.run = run
+        self.remember()
+
+    def remember(self) -> None:
+        """To be called for a state all of whose tensors are finite."""
+        self.good = self.run.capture()
+
+    def is_due(self) -> bool:
+        return self.run.step - self.good[1]["step"] >= SNAPSHOT_STEPS
+
+    def go_back(self, learning_rate: float) -> str:
+        """-> a note that says so. BadInput after too many times."""
+        run = self.run
+        run.rollbacks += 1
+        if run.rollbacks > MAX_ROLLBACKS:
+            raise BadInput(
+                f"The loss left all bounds {run.rollbacks} times; try a learning_rate under {learning_rate}."
+            )
+        run.restore(self.good)
+        run.rate_scale *= ROLLBACK
+        return f"A loss was no number: back to step {run.step} with {run.rate_scale:.2g} of the learning rate."
