@@ -72,22 +72,6 @@ def test_a_run_reports_ends_and_leaves_a_model_that_only_its_token_finds(runs):
     assert jobs.find(token[:-1] + ("a" if token[-1] != "a" else "b")) is None
 
 
-def test_stopping_keeps_the_model_and_the_visitors_pictures_are_gone(runs, tmp_path):
-    source = zipped(tmp_path / "mine.zip", 24)
-    with zipfile.ZipFile(source, "a") as archive:
-        archive.writestr("cut.jpg", b"\xff\xd8\xff")
-    token = jobs.start({**WISH, "data": "pictures", "minutes": 10}, [source])
-    assert (runs / token / "pictures").exists()
-    assert "cut.jpg: " in wait_for(token, "learning")["left_out"]
-    jobs.stop(token)
-    assert wait_for(token, "done", "failed")["state"] == "done"
-    deadline = time.monotonic() + 5
-    while (runs / token / "pictures").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not (runs / token / "pictures").exists()
-    assert checkpoints.load(jobs.find(token)).model.config.channels == 3
-
-
 def loose(folder: Path, count: int, name: str = "photo {} (é).png") -> list[Path]:
     """Files as Gradio keeps uploads: each in a folder of its own, under the visitor's name."""
     rng = np.random.default_rng(0)
@@ -98,7 +82,7 @@ def loose(folder: Path, count: int, name: str = "photo {} (é).png") -> list[Pat
     return files
 
 
-def test_the_table_among_loose_pictures_is_learnt_from(runs, tmp_path):
+def test_a_stopped_run_keeps_its_model_and_its_table_but_no_picture_of_the_visitor(runs, tmp_path):
     files = loose(tmp_path / "up", 130)
     table = tmp_path / "up" / "Attributes.CSV"
     rows = [f"photo {n} (é).png;{n % 2};{n < 9:d}" for n in range(129)]
@@ -107,13 +91,22 @@ def test_the_table_among_loose_pictures_is_learnt_from(runs, tmp_path):
     notes.write_text("hello")
     broken = tmp_path / "up" / "broken.jpg"
     broken.write_bytes(b"\xff\xd8\xff")
-    token = jobs.start({**WISH, "data": "pictures"}, [*files, table, notes, broken])
+    token = jobs.start({**WISH, "data": "pictures", "minutes": 10}, [*files, table, notes, broken])
+    assert (runs / token / "pictures").exists()
+    rows = "Pictures without a row in attributes.csv: 1; rows without a picture: 1."
+    left_out = wait_for(token, "learning")["left_out"]
+    for told in ("notes.txt: This is no kind", "broken.jpg: ", "column few: only ", rows):
+        assert told in left_out
+    jobs.stop(token)
     run = wait_for(token, "done", "failed")
     assert run["state"] == "done", run
-    assert [named.name for named in checkpoints.load(jobs.find(token)).atlas.named] == ["hat"]
-    rows = "Pictures without a row in attributes.csv: 1; rows without a picture: 1."
-    for told in ("notes.txt: This is no kind", "broken.jpg: ", "column few: only ", rows):
-        assert told in run["left_out"]
+    model = checkpoints.load(jobs.find(token))
+    assert model.model.config.channels == 3
+    assert [named.name for named in model.atlas.named] == ["hat"]
+    deadline = time.monotonic() + PATIENCE
+    while (runs / token / "pictures").exists():
+        assert time.monotonic() < deadline, "the visitor's pictures are still there"
+        time.sleep(0.05)
 
 
 def test_loose_files_keep_their_names_and_none_takes_the_place_of_another(tmp_path):

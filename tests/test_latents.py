@@ -92,7 +92,7 @@ def test_optimising_a_linear_model_finds_the_ridge_regressions_answer():
     x = (truth @ loadings + 0.1 * torch.randn(5, 12, generator=generator)).view(5, 1, 3, 4)
     start = truth + 0.5
     sigma = 0.5
-    found = latents.optimize(lambda z: (z @ loadings).view(-1, 1, 3, 4), start, x, sigma=sigma, seconds=3)
+    found = latents.optimize(lambda z: (z @ loadings).view(-1, 1, 3, 4), start, x, sigma=sigma, seconds=1)
     # The maximum of log p(x|z) + log p(z) in closed form, (Bishop 2006, equation 12.42).
     gram = loadings @ loadings.T + sigma**2 * torch.eye(3)
     best = torch.linalg.solve(gram, loadings @ x.flatten(1).T).T

@@ -11,7 +11,7 @@ import numpy as np
 SPLITS = ("hash", "first tenth")  # what a recipe may say: held_out, or the first tenth by name, as older models had it
 MOST_VALUES = 16  # of a column of words that are kinds; more are names
 LARGEST = 1e30  # a number from here on is a slip, and counts as a gap: its square would overflow
-LEAST_DIVIDED = 5  # pictures of a label from which on some are in both parts; fewer alike are copies, more are a kind
+LEAST_DIVIDED = 5  # pictures of a label from which on some are in both parts; fewer alike are copies
 
 
 @dataclass(frozen=True)
