@@ -51,9 +51,7 @@ def load(source: str | Path | bytes, most: int = MAX_PIXELS) -> np.ndarray:
         raise BadInput(f"The picture is far too large: at most {most:,} pixels are taken.") from error
     except UnidentifiedImageError as error:
         if formats is FORMATS or "HEIF" in formats:
-            raise BadInput(
-                "This file is no picture that can be read: PNG, JPEG, WebP, AVIF, HEIC, GIF, BMP and TIFF can."
-            ) from error
+            raise BadInput("This file is no picture that can be read, such as PNG, JPEG, WebP or HEIC.") from error
         raise BadInput("HEIC needs pillow-heif (pip install pillow-heif); or save it as JPEG or PNG.") from error
     except Exception as error:  # decoders of foreign bytes fail in a dozen ways; all of them mean the same to a visitor
         raise BadInput("The picture is broken or cut short: please save or send it again.") from error
@@ -101,10 +99,9 @@ def _check_header(image: Image.Image, most: int) -> None:
     most *= 2 if image.format in ("JPEG", "MPO") else 1
     if width * height > most:
         raise BadInput(f"The picture has {width:,} x {height:,} pixels: at most {most:,} in all are taken.")
-    if min(width, height) < MIN_SIDE:
-        raise BadInput(f"The picture has {width} x {height} pixels: each side needs at least {MIN_SIDE}.")
-    if max(width, height) > MAX_RATIO * min(width, height):
-        raise BadInput(f"The picture has {width} x {height} pixels: a side may be at most {MAX_RATIO} times the other.")
+    if min(width, height) < MIN_SIDE or max(width, height) > MAX_RATIO * min(width, height):
+        sides = f"at least {MIN_SIDE}, and at most {MAX_RATIO} times the other"
+        raise BadInput(f"The picture has {width} x {height} pixels: each side needs {sides}.")
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
@@ -153,8 +150,8 @@ def as_pictures(given: Any, ndim: int = 4) -> np.ndarray:
         raise BadInput("Pictures are arrays of uint8, 0 to 255; this is none.") from error
     array = array[..., None] if (array.ndim, ndim) == (2, 3) else array
     if array.dtype != np.uint8 or array.ndim != ndim or array.shape[-1] not in (1, 3, 4) or not array.size:
-        form = "pictures are uint8 (N, H, W, C)" if ndim == 4 else "a picture is uint8 (H, W, C) or (H, W)"
-        raise BadInput(f"Here {form} of 0 to 255, C = 1, 3 or 4, none of them 0, not {array.dtype} {array.shape}.")
+        form = "Pictures are uint8 (N, H, W, C)" if ndim == 4 else "A picture is uint8 (H, W, C) or (H, W)"
+        raise BadInput(f"{form} of 0 to 255 with C = 1, 3 or 4, and not empty; this is {array.dtype} {array.shape}.")
     if array.shape[-1] < 4:
         return array
     alpha = array[..., 3:].astype(np.uint16)
@@ -265,9 +262,7 @@ def save(pictures: np.ndarray, out: str | Path) -> None:
             np.save(file, pictures) if ending == ".npy" else file.write(encode(grid(pictures), GRIDS[ending]))
     elif ending and not out.is_dir():
         endings = f"{', '.join(GRIDS)}, .gif and .npy"
-        raise BadInput(
-            f"Nothing is written as {ending[:20]!r}: {endings} are possible, or a name without a dot for a folder."
-        )
+        raise BadInput(f"Nothing is written as {ending[:20]!r}: take {endings}, or a name without a dot for a folder.")
     elif out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise BadInput(f"{str(out)!r} already exists and is not an empty folder: please name a new one.")
     else:

@@ -34,8 +34,6 @@ def read_table(data: bytes, names: list[str]) -> tuple[dict[str, np.ndarray], in
         kept = {word: i for i, word in enumerate(heading) if i != at and lower[i] not in INDEX_COLUMNS}
         if len(kept) > MAX_COLUMNS:
             raise BadInput(f"attributes.csv has {len(kept):,} columns of attributes; {MAX_COLUMNS} is the limit.")
-        if any(len(word) > MAX_WORD for word in kept):
-            raise BadInput(f"attributes.csv has a column whose name is over {MAX_WORD} characters long.")
         found, unused = _by_picture(rows, at, names)
     except csv.Error as error:
         raise BadInput(f"attributes.csv cannot be read: {error}.") from error
@@ -44,8 +42,8 @@ def read_table(data: bytes, names: list[str]) -> tuple[dict[str, np.ndarray], in
     columns = {}
     for word, i in kept.items():
         values = [found[n][i].strip() if n in found and i < len(found[n]) else "" for n in range(len(names))]
-        if max(map(len, values)) > MAX_WORD:
-            raise BadInput(f"attributes.csv has text of over {MAX_WORD} characters in the column {word}.")
+        if max(map(len, [word, *values])) > MAX_WORD:
+            raise BadInput(f"attributes.csv has text of over {MAX_WORD} characters in the column {word[:MAX_WORD]}.")
         columns["label" if word.lower() == "label" else word] = _column(values, is_decimal_comma)
     return columns, len(names) - len(found), unused
 
@@ -69,18 +67,18 @@ def _by_picture(rows: Iterator[list[str]], at: int, names: list[str]) -> tuple[d
     A row belongs to the picture of that path, else to the only one of that file name, if one path ends like the other.
     """
     numbers = {_tidy(name): n for n, name in enumerate(names)}
-    by_file: dict[str, list[str]] = {}
+    by_file: dict[str, str] = {}  # "" where several pictures have that name
     for name in numbers:
-        by_file.setdefault(posixpath.basename(name), []).append(name)
+        by_file[posixpath.basename(name)] = "" if posixpath.basename(name) in by_file else name
     found: dict[int, list[str]] = {}
     unused = 0
     for row in rows:
         path = _tidy(row[at]) if at < len(row) else ""
-        others = by_file.get(posixpath.basename(path), [])
+        other = by_file.get(posixpath.basename(path))
         if path in numbers:
             found[numbers[path]] = row
-        elif len(others) == 1 and (f"/{others[0]}".endswith(f"/{path}") or f"/{path}".endswith(f"/{others[0]}")):
-            found.setdefault(numbers[others[0]], row)
+        elif other and (f"/{other}".endswith(f"/{path}") or f"/{path}".endswith(f"/{other}")):
+            found.setdefault(numbers[other], row)
         else:
             unused += any(row)
     return found, unused
