@@ -22,7 +22,6 @@ MOST_TURN = 0.5  # from here on the eyes' distance says little about the head's 
 FINDER = Path(__file__).with_name("blazeface.onnx")
 SIDE = 128  # pixels of the square that the finder sees
 LEAST_SCORE, SURE = 0.5, 0.65  # of a find at a first look, and at closer ones
-WIDER = 1.036  # its eyes stand so much farther apart than the training faces' landmarks
 BOX_APART, BOX_LEVEL = 0.403, -0.22  # where the finder's box has the eyes of a usual face, in its sides from its centre
 
 
@@ -101,17 +100,15 @@ def _precise(image: Image.Image, face: Face) -> Face | None:
         if score < SURE:
             return None
         face = Face(score, np.mean([other.points for other in near], axis=0))
-    points = face.points.copy()
-    points[2:4] = points[2:4].mean() + (points[2:4] - points[2:4].mean()) / WIDER
-    return Face(face.score, points)
+    eyes = face.points[2:4]
+    eyes[:] = eyes.mean() + (eyes - eyes.mean()) / 1.036  # the training faces' landmarks stand so much closer together
+    return face
 
 
 @cache
 def _session():
     import onnxruntime  # here, because it would slow down the page's start
 
-    if not FINDER.is_file():  # the library alone, installed without the project around it
-        raise ImportError(f"{FINDER} is missing")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # a look takes few milliseconds: threads would cost more than they bring
     return onnxruntime.InferenceSession(FINDER, options, providers=["CPUExecutionProvider"])
@@ -139,24 +136,21 @@ def _anchors() -> np.ndarray:
 
 
 def _merged(scores: np.ndarray, points: np.ndarray) -> list[Face]:
-    """(K,), (K, 5) -> faces: finds that overlap become their mean, weighted by score (the paper's "blending")."""
+    """(K,), (K, 5) -> faces: finds that overlap become their mean, weighted by score (the paper's "blending").
+
+    They overlap where their boxes, taken as upright squares, share more than 0.3 of the area that they cover.
+    """
+    centres, sides = points[:, :2].mean(axis=1), abs(points[:, 1] - points[:, 0]) / 2**0.5
     found, rest = [], np.argsort(-scores, kind="stable")
     while len(rest):
-        same = _overlap(points[rest[0]], points[rest]) > 0.3
+        first, apart = sides[rest[0]], centres[rest] - centres[rest[0]]
+        least, middle = np.minimum(sides[rest], first), (sides[rest] + first) / 2
+        shared = np.clip(middle - abs(apart.real), 0, least) * np.clip(middle - abs(apart.imag), 0, least)
+        same = shared > 0.3 * (sides[rest] ** 2 + first**2 - shared)
         same[0] = True
         group, rest = rest[same], rest[~same]
         found.append(Face(float(scores[group[0]]), np.average(points[group], axis=0, weights=scores[group])))
     return found
-
-
-def _overlap(one: np.ndarray, many: np.ndarray) -> np.ndarray:
-    """(5,), (K, 5) -> (K,): the area that two boxes share over the area that they cover, taken as upright squares."""
-    boxes = np.vstack([one, many])
-    centres, sides = boxes[:, :2].mean(axis=1), abs(boxes[:, 1] - boxes[:, 0]) / 2**0.5
-    apart = centres[1:] - centres[0]
-    least = np.minimum(sides[1:], sides[0])
-    across, down = (np.clip((sides[1:] + sides[0]) / 2 - abs(way), 0, least) for way in (apart.real, apart.imag))
-    return across * down / np.maximum(sides[1:] ** 2 + sides[0] ** 2 - across * down, 1e-9)
 
 
 def places(size: float, turn: float = 0.0) -> np.ndarray:

@@ -3,15 +3,16 @@
 Everything about a file is checked before its bytes are unpacked, and nothing is ever unpacked to disk.
 """
 
-import lzma
 import os
 import posixpath
-import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
+from lzma import LZMAError
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from unicodedata import normalize
 
 import numpy as np
 
@@ -33,11 +34,9 @@ MAX_UNPACKED = 64 * 2**30  # of a zip, counting what is read: pictures and the t
 MAX_RATIO = 200  # of these bytes to the zip's own, which flat drawings exceed as well, so it counts only
 FLOOR = 2 * 2**30  # from here on
 SKIPPED, SKIPPED_SHARE = 5, 0.05  # pictures that may be unreadable: so many or such a share, but never more than half
-DAMAGED = (
-    zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError, IndexError, lzma.LZMAError, zlib.error,
-)  # fmt: skip
-# What a source holds: how to read each picture, by its path with "/" in Unicode's NFC; how to read its table, and its folder.
-Found = tuple[Mapping[str, Callable[[], Path | bytes]], Callable[[], bytes] | None, str]
+DAMAGED = (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError, IndexError, LZMAError, zlib.error)
+# What a source holds: how to read each picture, by its path with "/" in Unicode's NFC; its table's bytes, and their folder.
+Found = tuple[Mapping[str, Callable[[], Path | bytes]], bytes | None, str]
 
 
 def locate(name: str, root: Path) -> Path:
@@ -46,6 +45,7 @@ def locate(name: str, root: Path) -> Path:
     Root itself is a set if it bears that name, or if pictures lie in it and neither zips nor folders of pictures beside them:
     a folder of several sets is never read as one. Raises BadInput that names what is there.
     """
+    shown, where = repr(name[:60]), str(root)[-200:]
     try:
         if root.is_file():
             return root
@@ -55,19 +55,17 @@ def locate(name: str, root: Path) -> Path:
         entries = sorted(root.iterdir()) if root.is_dir() else []
         zips = [path.stem for path in entries if path.suffix.lower() == ".zip" and path.is_file()]
         folders = [path.name for path in entries if path.is_dir() and _is_read(path.name) and any(_pictures_in(path))]
-        is_set = any(_is_picture(path.name) and path.is_file() for path in entries)
+        is_set = bool(folders) or any(_is_picture(path.name) and path.is_file() for path in entries)
     except OSError as error:
-        raise BadInput(f"The set {name[:60]!r} in {_end(root)} cannot be read: {error.strerror}.") from error
+        raise BadInput(f"The set {shown} in {where} cannot be read: {error.strerror}.") from error
     own = root.resolve().name
-    if (is_set and not zips and not folders) or (own == name and (is_set or folders)):
+    if is_set and (own == name or not zips + folders):
         return root
-    if not (is_set or zips or folders):
-        raise BadInput(
-            f"No pictures at {_end(root)}: it should be a zip, a folder of pictures, or a folder that holds {name[:60]}.zip."
-        )
-    there = list(dict.fromkeys([*zips, *folders, own] if is_set or folders else zips))
+    there = list(dict.fromkeys([*zips, *folders, *[own] * is_set]))
+    if not there:
+        raise BadInput(f"No pictures at {where}: it should be a zip or a folder of pictures, or hold {name[:60]}.zip.")
     more = f" and {len(there) - 12} more" * (len(there) > 12)
-    raise BadInput(f"There is no set {name[:60]!r} in {_end(root)}; there are {', '.join(there[:12])}{more}.")
+    raise BadInput(f"There is no set {shown} in {where}; there are {', '.join(there[:12])}{more}.")
 
 
 def from_files(
@@ -80,15 +78,14 @@ def from_files(
     are the labels. A picture that cannot be read is left out, and the report names it. Raises BadInput for a zip or folder
     without pictures, over a limit, damaged, encrypted, or with paths that climb out; and if too many are left out.
     """
-    source = Path(source)
+    source, where = Path(source), str(source)[-200:]
     try:
         if not source.exists():
-            raise BadInput(f"There is nothing at {_end(source)}; give a picture, a folder of pictures or a zip.")
+            raise BadInput(f"There is nothing at {where}; give a picture, a folder of pictures or a zip.")
         is_archive = source.is_file() and source.suffix.lower() not in SUFFIXES
-        files, read_csv, beside = _in_zip(source) if is_archive else _in_folder(source)
-        table = read_csv() if read_csv else None
+        files, table, beside = _in_zip(source) if is_archive else _in_folder(source)
     except OSError as error:
-        raise BadInput(f"{_end(source)} cannot be read: {error.strerror}.") from error
+        raise BadInput(f"{where} cannot be read: {error.strerror}.") from error
     count = len(files)
     if count > most:
         raise BadInput(f"{source.name} holds {count:,} pictures; {most:,} is the limit.")
@@ -110,17 +107,14 @@ def from_files(
             raise BadInput(f"{source.name} holds more pictures than fit into memory; give fewer, or a smaller size.")
     if not pictures:
         raise BadInput(f"{source.name} holds no pictures; it should hold PNG, JPEG or WebP files.")
+    report = Report(len(names), tuple(skipped), (min(sides), int(np.median(sides)), max(sides)))
     columns: dict[str, np.ndarray] = {}
-    without_row = without_picture = 0
     if table is not None:
-        columns, without_row, without_picture = read_table(table, [name.removeprefix(beside) for name in names])
+        columns, no_row, no_picture = read_table(table, [name.removeprefix(beside) for name in names])
+        report = replace(report, without_row=no_row, without_picture=no_picture)
     labels = _subfolders(names)
-    if labels is not None and "label" not in columns:
-        columns["label"] = labels
-    report = Report(
-        len(names), tuple(skipped), (min(sides), int(np.median(sides)), max(sides)),
-        without_row=without_row, without_picture=without_picture,
-    )  # fmt: skip
+    if labels is not None:
+        columns.setdefault("label", labels)
     return Pictures(np.stack(pictures), names, columns or None, report)
 
 
@@ -135,12 +129,11 @@ def _subfolders(names: list[str]) -> np.ndarray | None:
 def _in_folder(source: Path) -> Found:
     if source.is_file():
         return {source.name: partial(Path, source)}, None, ""
-    files = {_tidy(path.relative_to(source).as_posix()): path for path in _pictures_in(source)}
     tables = [path for path in sorted(source.iterdir()) if path.name.lower() == TABLE and path.is_file()]
     if tables and tables[0].stat().st_size > MAX_FILE_BYTES:
         raise BadInput(f"{TABLE} has {tables[0].stat().st_size:,} bytes; {MAX_FILE_BYTES:,} is the limit.")
-    pictures = {name: partial(Path, path) for name, path in files.items()}
-    return pictures, tables[0].read_bytes if tables else None, ""
+    names = {normalize("NFC", path.relative_to(source).as_posix()): path for path in _pictures_in(source)}
+    return {name: partial(Path, path) for name, path in names.items()}, tables[0].read_bytes() if tables else None, ""
 
 
 def _pictures_in(folder: Path) -> Iterator[Path]:
@@ -154,8 +147,13 @@ def _pictures_in(folder: Path) -> Iterator[Path]:
 
 def _in_zip(source: Path) -> Found:
     try:
-        archive = zipfile.ZipFile(source)
-        files = [(PureWindowsPath(_unpacked_name(entry)), entry) for entry in archive.infolist() if not entry.is_dir()]
+        try:
+            archive = zipfile.ZipFile(
+                source, metadata_encoding="utf-8"
+            )  # as Macs write it, without the flag that says so
+        except UnicodeDecodeError:
+            archive = zipfile.ZipFile(source)
+        files = [(PureWindowsPath(entry.filename), entry) for entry in archive.infolist() if not entry.is_dir()]
     except DAMAGED as error:
         raise BadInput(f"{source.name} is no zip that can be read; give a zip of PNG, JPEG or WebP files.") from error
     entries = {}
@@ -163,7 +161,7 @@ def _in_zip(source: Path) -> Found:
         if path.anchor or ".." in path.parts:
             raise BadInput(f"{source.name} has a path that climbs out ({str(path)[:60]!r}); make the zip again.")
         if path.parts and all(map(_is_read, path.parts)) and not any(map(_is_picture, path.parts[:-1])):
-            entries["/".join(path.parts)] = entry
+            entries[normalize("NFC", "/".join(path.parts))] = entry
     pictures = [name for name in entries if _is_picture(name)]
     tables = sorted((name for name in entries if posixpath.basename(name).lower() == TABLE), key=len)[:1]
     wanted = [entries[name] for name in [*pictures, *tables]]
@@ -183,24 +181,8 @@ def _in_zip(source: Path) -> Found:
         except DAMAGED as error:
             raise BadInput(f"{which}This part of the zip is damaged.") from error
 
-    readers = {_tidy(name): partial(read, name) for name in pictures}
-    return (readers, partial(read, tables[0]), _tidy(tables[0][: -len(TABLE)])) if tables else (readers, None, "")
-
-
-def _unpacked_name(entry: zipfile.ZipInfo) -> str:
-    """The entry's path; Macs and others write UTF-8 without the flag that says so, and zipfile then reads it as cp437."""
-    try:
-        return entry.filename if entry.flag_bits & 0x800 else entry.filename.encode("cp437").decode()
-    except UnicodeError:
-        return entry.filename
-
-
-def _tidy(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
-
-
-def _end(path: Path) -> str:
-    return str(path)[-200:]
+    readers = {name: partial(read, name) for name in pictures}
+    return (readers, read(tables[0]), tables[0][: -len(TABLE)]) if tables else (readers, None, "")
 
 
 def _is_picture(name: str) -> bool:

@@ -14,8 +14,6 @@ from vae.errors import BadInput
 from vae.pictures import faces
 from vae.pictures.images import as_image, as_pictures, square
 
-ENOUGH = 0.97  # of the frame inside the picture: the rest is a rim, and not worth a note
-
 
 @dataclass(frozen=True)
 class Form:
@@ -77,18 +75,16 @@ def _portrait(picture: np.ndarray, form: Form) -> Framed:
         found, lack = faces.find(picture), "none"
     except ImportError:
         found, lack = [], "absent"
-    if not found:
+    if found:
+        eyes, turn, doubt = found[0].eyes(width, height)
+        cut, inside = faces.cut(picture, eyes, form.size, form.channels, turn)
+        # what lies outside is a rim up to three hundredths of the frame, and not worth a note
+        how, notes = "outline" if doubt else "eyes", [doubt, "several" * (len(found) > 1), "border" * (inside < 0.97)]
+    else:
         side = min(height, width)
-        eyes = faces.places(side) + complex(width - side, height - side) / 2
-        return Framed(square(picture, form.size, form.channels), "square", (lack,), _pairs(eyes))
-    eyes, turn, doubt = found[0].eyes(width, height)
-    cut, inside = faces.cut(picture, eyes, form.size, form.channels, turn)
-    notes = (doubt, "several" * (len(found) > 1), "border" * (inside < ENOUGH))
-    return Framed(cut, "outline" if doubt else "eyes", tuple(filter(None, notes)), _pairs(eyes), turn)
-
-
-def _pairs(points: np.ndarray) -> np.ndarray:
-    return np.stack([points.real, points.imag], axis=-1)
+        eyes, turn = faces.places(side) + complex(width - side, height - side) / 2, 0.0
+        cut, how, notes = square(picture, form.size, form.channels), "square", [lack]
+    return Framed(cut, how, tuple(filter(None, notes)), np.stack([eyes.real, eyes.imag], axis=-1), turn)
 
 
 def _shape(picture: np.ndarray, form: Form) -> Framed:
@@ -105,7 +101,6 @@ FRAMINGS: dict[str, Callable[[np.ndarray, Form], Framed]] = {
 }
 NOTHING = "The picture shows no shape: one dark shape on a light ground, or the other way round, is needed."
 FAINTEST = 0.1  # contrast, relative to the ground, under which a picture counts as empty
-WORKING_SIDE = 400  # pixels; fine enough for a pen, quick enough for a live page
 FINE = 8  # the pen is measured and changed at this many times the final size
 # Pixels in the 20-pixel box: percentiles 1, 50 and 99 over MNIST, as `_with_usual_pen` measures it.
 USUAL_PEN = (1.6, 2.5, 4.8)
@@ -126,12 +121,11 @@ def centred_shape(picture: np.ndarray, size: int = 28, box: int = 20, by_mass: b
         shade = _with_usual_pen(shade, box)
     height, width = (max(1, round(side * box / max(shade.shape))) for side in shade.shape)
     shape = np.clip(_resized(shade, width, height, Image.Resampling.LANCZOS), 0, 1)
-    row, column = (size - height) / 2, (size - width) / 2
+    centres = [height / 2, width / 2]
     if by_mass:
-        mass = shape.sum()
-        row = size / 2 - (shape.sum(1) @ np.arange(height)) / mass
-        column = size / 2 - (shape.sum(0) @ np.arange(width)) / mass
-    row, column = (int(np.clip(np.floor(at + 0.5), 0, size - side)) for at, side in ((row, height), (column, width)))
+        centres = [sums @ np.arange(len(sums)) / shape.sum() for sums in (shape.sum(1), shape.sum(0))]
+    corner = np.floor(size / 2 - np.array(centres) + 0.5).astype(int)
+    row, column = np.clip(corner, 0, (size - height, size - width))
     sheet = np.zeros((size, size, 1), np.uint8)
     sheet[row : row + height, column : column + width, 0] = np.round(255 * shape)
     return sheet
@@ -139,7 +133,7 @@ def centred_shape(picture: np.ndarray, size: int = 28, box: int = 20, by_mass: b
 
 def _grey(picture: np.ndarray) -> np.ndarray:
     image = as_image(picture).convert("L")
-    image.thumbnail((WORKING_SIDE, WORKING_SIDE), Image.Resampling.BOX)
+    image.thumbnail((400, 400), Image.Resampling.BOX)  # fine enough for a pen, quick enough for a live page
     return np.asarray(image, dtype=np.float32) / 255
 
 
@@ -154,16 +148,13 @@ def _cropped(shade: np.ndarray, least: float) -> np.ndarray:
 
 def _silhouette(grey: np.ndarray) -> np.ndarray:
     """The shape as it is, greys and all; the ground is what the four corners show."""
-    patch = max(1, min(grey.shape) // 14)
-    ground = float(np.median([grey[rows, columns] for rows in _ends(patch) for columns in _ends(patch)]))
+    width = max(1, min(grey.shape) // 14)
+    ends = np.arange(-width, width)
+    ground = float(np.median(grey[np.ix_(ends, ends)]))
     shade = np.clip(1 - grey / ground if ground > 0.5 else (grey - ground) / (1 - ground), 0, 1)
     if shade.max() < FAINTEST:
         raise BadInput(NOTHING)
     return np.where(shade < 0.03, 0, shade)
-
-
-def _ends(count: int) -> tuple[slice, slice]:
-    return slice(None, count), slice(-count, None)
 
 
 def _stroke(grey: np.ndarray) -> np.ndarray:
@@ -171,16 +162,15 @@ def _stroke(grey: np.ndarray) -> np.ndarray:
     from scipy import ndimage  # here, because it would slow down the page's start
 
     width = max(1, min(grey.shape) // 25)
-    edge = np.concatenate([grey[rows].ravel() for rows in _ends(width)] + [grey[:, c].ravel() for c in _ends(width)])
+    ends = np.arange(-width, width)
+    edge = np.append(grey[ends], grey[:, ends])
     contrast = float(np.ptp(grey))
     if contrast < FAINTEST:
         raise BadInput(NOTHING)
     low, ground, high = np.percentile(edge, (4, 50, 96))
     is_even = high - low < 0.12 * contrast
     if is_even:
-        is_dark_on_light = ground > (grey.min() + grey.max()) / 2
-        paper = grey if is_dark_on_light else 1 - grey
-        level = ground if is_dark_on_light else 1 - ground
+        paper, level = (grey, ground) if ground > (grey.min() + grey.max()) / 2 else (1 - grey, 1 - ground)
     else:  # a photograph: the ground is what remains when everything thinner than a pen's stroke is closed
         grey = ndimage.gaussian_filter(grey, max(grey.shape) / 400)
         detail = grey - ndimage.gaussian_filter(grey, max(grey.shape) / 12)
@@ -210,15 +200,14 @@ def _kept(mask: np.ndarray, is_photograph: bool) -> np.ndarray:
     """(H, W) bool -> the same, grown a little, without specks, nor what hangs on a photograph's edge unless it is all."""
     from scipy import ndimage
 
-    parts, count = ndimage.label(mask, structure=np.ones((3, 3)))
-    sizes = np.bincount(parts.ravel(), minlength=count + 1)
+    parts, _ = ndimage.label(mask, structure=np.ones((3, 3)))
+    sizes = np.bincount(parts.ravel())
     sizes[0] = 0
     if is_photograph:
         inner = sizes.copy()
-        inner[np.unique(np.concatenate([parts[[0, -1]].ravel(), parts[:, [0, -1]].ravel()]))] = 0
+        inner[np.append(parts[[0, -1]], parts[:, [0, -1]])] = 0
         sizes = inner if inner.max() > 0.1 * sizes.max() else sizes
-    keep = np.isin(parts, np.flatnonzero(sizes > 0.03 * sizes.max()))
-    return ndimage.binary_dilation(keep, iterations=1 + max(mask.shape) // 60)
+    return ndimage.binary_dilation(sizes[parts] > 0.03 * sizes.max(), iterations=1 + max(mask.shape) // 60)
 
 
 def _with_usual_pen(shade: np.ndarray, box: int) -> np.ndarray:

@@ -18,24 +18,11 @@ from vae.errors import BadInput
 from vae.storage.files import written_folder, written_whole
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-PHONE_FORMATS = ("AVIF", "HEIF")  # as far as this Pillow reads them: AVIF from 11.3 on, HEIC with pillow-heif
-PHONE_BRANDS = (
-    b"heic",
-    b"heix",
-    b"heim",
-    b"heis",
-    b"hevc",
-    b"hevx",
-    b"mif1",
-    b"msf1",
-    b"avif",
-    b"avis",
-)  # bytes 8 to 12
+PHONE_BRANDS = (b"hei", b"hev", b"mif", b"msf", b"avi")  # what a telephone's HEIC or AVIF says in bytes 8 to 11
 MAX_BYTES = 30_000_000
 MAX_URL_CHARACTERS = 1_000_000  # of a drawing
 MAX_URL_PIXELS = 4_000_000
 MAX_PIXELS = 30_000_000
-JPEG_MORE = 2  # times as many: libjpeg decodes at a fraction of the size, so a phone's 50 megapixels are cheap
 MIN_SIDE = 8
 MAX_RATIO = 20
 LOADED_SIDE = 2048  # what `load` gives back at most; no model here looks closer
@@ -53,7 +40,7 @@ def load(source: str | Path | bytes, most: int = MAX_PIXELS) -> np.ndarray:
     data = source if isinstance(source, bytes) else _read(Path(source))
     if len(data) > MAX_BYTES:
         raise BadInput(f"The picture has {len(data):,} bytes: at most {MAX_BYTES:,} are taken.")
-    formats = _phone_formats() if data[4:8] == b"ftyp" and data[8:12] in PHONE_BRANDS else FORMATS
+    formats = _phone_formats() if data[4:8] == b"ftyp" and data[8:11] in PHONE_BRANDS else FORMATS
     try:
         with Image.open(_Reader(data), formats=formats) as image, AT_ONCE:
             _check_header(image, most)
@@ -64,12 +51,8 @@ def load(source: str | Path | bytes, most: int = MAX_PIXELS) -> np.ndarray:
         raise BadInput(f"The picture is far too large: at most {most:,} pixels are taken.") from error
     except UnidentifiedImageError as error:
         if formats is FORMATS or "HEIF" in formats:
-            raise BadInput(
-                "This file is no picture that can be read: PNG, JPEG, WebP, AVIF, HEIC, GIF, BMP and TIFF can."
-            ) from error
-        raise BadInput(
-            "HEIC is read once pillow-heif is installed (pip install pillow-heif); or save it as JPEG or PNG."
-        ) from error
+            raise BadInput("This file is no picture that can be read, such as PNG, JPEG, WebP or HEIC.") from error
+        raise BadInput("HEIC needs pillow-heif (pip install pillow-heif); or save it as JPEG or PNG.") from error
     except Exception as error:  # decoders of foreign bytes fail in a dozen ways; all of them mean the same to a visitor
         raise BadInput("The picture is broken or cut short: please save or send it again.") from error
 
@@ -80,7 +63,7 @@ def _phone_formats() -> tuple[str, ...]:
 
         register_heif_opener()
     Image.init()
-    return tuple(name for name in PHONE_FORMATS if name in Image.OPEN)
+    return tuple(name for name in ("AVIF", "HEIF") if name in Image.OPEN)  # Pillow has the first from 11.3 on
 
 
 class _Reader(io.BytesIO):
@@ -112,13 +95,13 @@ def _read(path: Path) -> bytes:
 
 def _check_header(image: Image.Image, most: int) -> None:
     width, height = image.size
-    most *= JPEG_MORE if image.format in ("JPEG", "MPO") else 1
+    # libjpeg decodes at a fraction of the size, so a phone's 50 megapixels are cheap
+    most *= 2 if image.format in ("JPEG", "MPO") else 1
     if width * height > most:
         raise BadInput(f"The picture has {width:,} x {height:,} pixels: at most {most:,} in all are taken.")
-    if min(width, height) < MIN_SIDE:
-        raise BadInput(f"The picture has {width} x {height} pixels: each side needs at least {MIN_SIDE}.")
-    if max(width, height) > MAX_RATIO * min(width, height):
-        raise BadInput(f"The picture has {width} x {height} pixels: a side may be at most {MAX_RATIO} times the other.")
+    if min(width, height) < MIN_SIDE or max(width, height) > MAX_RATIO * min(width, height):
+        sides = f"at least {MIN_SIDE}, and at most {MAX_RATIO} times the other"
+        raise BadInput(f"The picture has {width} x {height} pixels: each side needs {sides}.")
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
@@ -127,15 +110,14 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     image = ImageOps.exif_transpose(image)
     if image.mode[0] in "IF":
         image = _eight_bits(image)
-    is_clear = image.has_transparency_data
-    if is_clear or image.mode not in ("L", "RGB"):
-        image = image.convert("RGBA" if is_clear else "RGB")
-    if max(image.size) > LOADED_SIDE:
-        image.thumbnail((LOADED_SIDE, LOADED_SIDE), Image.Resampling.LANCZOS)
-    if is_clear:
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
         paper = Image.new("RGB", image.size, "white")
-        paper.paste(image, mask=image.getchannel("A"))
-        return paper
+        paper.paste(image, mask=image)
+        image = paper
+    elif image.mode not in ("L", "RGB"):
+        image = image.convert("RGB")
+    image.thumbnail((LOADED_SIDE, LOADED_SIDE), Image.Resampling.LANCZOS)
     return image.convert("RGB")
 
 
@@ -168,12 +150,12 @@ def as_pictures(given: Any, ndim: int = 4) -> np.ndarray:
         raise BadInput("Pictures are arrays of uint8, 0 to 255; this is none.") from error
     array = array[..., None] if (array.ndim, ndim) == (2, 3) else array
     if array.dtype != np.uint8 or array.ndim != ndim or array.shape[-1] not in (1, 3, 4) or not array.size:
-        form = "pictures are uint8 (N, H, W, C)" if ndim == 4 else "a picture is uint8 (H, W, C) or (H, W)"
-        raise BadInput(f"Here {form} of 0 to 255, C = 1, 3 or 4, none of them 0, not {array.dtype} {array.shape}.")
+        form = "Pictures are uint8 (N, H, W, C)" if ndim == 4 else "A picture is uint8 (H, W, C) or (H, W)"
+        raise BadInput(f"{form} of 0 to 255 with C = 1, 3 or 4, and not empty; this is {array.dtype} {array.shape}.")
     if array.shape[-1] < 4:
         return array
-    colours, alpha = array[..., :3], array[..., 3:].astype(np.uint16)
-    return ((colours * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    alpha = array[..., 3:].astype(np.uint16)
+    return ((array[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
 def as_image(picture: Any) -> Image.Image:
@@ -187,9 +169,8 @@ def square(picture: np.ndarray, size: int, channels: int) -> np.ndarray:
     image = as_image(picture).convert("L" if channels == 1 else "RGB")
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    if image.size != (size, size):
-        box = (left, top, left + side, top + side)
-        image = image.resize((size, size), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
+    box = (left, top, left + side, top + side)
+    image = image.resize((size, size), Image.Resampling.LANCZOS, box, reducing_gap=3.0)
     return np.array(image).reshape(size, size, channels)
 
 
@@ -218,8 +199,8 @@ ENCODINGS: dict[str, dict[str, Any]] = {
     "webp": {"quality": 88, "method": 0},
     "jpeg": {"quality": 95, "subsampling": 0},  # at 64 pixels webp, which halves the colours, shows its blocks
 }
-FRAME_MS = 60  # of a film
 GRIDS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+FRAME_MS = 60  # of a film
 
 
 def encode(picture: np.ndarray, format: str = "png") -> bytes:
@@ -281,9 +262,7 @@ def save(pictures: np.ndarray, out: str | Path) -> None:
             np.save(file, pictures) if ending == ".npy" else file.write(encode(grid(pictures), GRIDS[ending]))
     elif ending and not out.is_dir():
         endings = f"{', '.join(GRIDS)}, .gif and .npy"
-        raise BadInput(
-            f"Nothing is written as {ending[:20]!r}: {endings} are possible, or a name without a dot for a folder."
-        )
+        raise BadInput(f"Nothing is written as {ending[:20]!r}: take {endings}, or a name without a dot for a folder.")
     elif out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise BadInput(f"{str(out)!r} already exists and is not an empty folder: please name a new one.")
     else:

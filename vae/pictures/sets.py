@@ -31,15 +31,13 @@ def load(
     if name in TORCHVISION:
         parts = _torchvision(name, root)
     elif name == "digits-small":
-        parts = _parts(_embedded(), split)  # ones look alike, and yet none is a copy
+        parts = [*_parts(_embedded(), split)]  # ones look alike, and yet none is a copy
     else:
-        # a set of portraits is framed already, an upload is not
-        framing = "square" if framing == "portrait" else framing
-        parts = divided(from_files(locate(name, root), size=size, channels=channels, framing=framing), split)
-    if parts[0].images.shape[1:] == (size, size, channels):
-        return parts
-    fitted = [np.stack([square(picture, size, channels) for picture in part.images]) for part in parts]
-    return replace(parts[0], images=fitted[0]), replace(parts[1], images=fitted[1])
+        form = "square" if framing == "portrait" else framing  # a set of portraits is framed already, an upload is not
+        return divided(from_files(locate(name, root), size=size, channels=channels, framing=form), split)
+    if parts[0].images.shape[1:] != (size, size, channels):
+        parts = [replace(part, images=np.stack([square(one, size, channels) for one in part.images])) for part in parts]
+    return parts[0], parts[1]
 
 
 def divided(whole: Pictures, split: str = "hash") -> tuple[Pictures, Pictures]:
@@ -63,7 +61,7 @@ def _parts(whole: Pictures, split: str, groups: np.ndarray | None = None) -> tup
     return whole.take(~is_held), whole.take(is_held)
 
 
-def _torchvision(name: str, root: Path) -> tuple[Pictures, Pictures]:
+def _torchvision(name: str, root: Path) -> list[Pictures]:
     from torchvision import datasets  # takes a second to import, and no other set needs it
 
     parts = []
@@ -71,21 +69,20 @@ def _torchvision(name: str, root: Path) -> tuple[Pictures, Pictures]:
         folder = root / "torchvision" if (root / "torchvision").is_dir() else root
         for is_train in (True, False):
             found = getattr(datasets, TORCHVISION[name])(folder, train=is_train, download=True)  # of what is not there
-            labels = np.array([found.classes[target].split(" - ")[0] for target in found.targets.tolist()])
-            names = [f"{i:05d}" for i in range(len(labels))]
-            parts.append(Pictures(found.data.numpy()[..., None], names, {"label": labels}))
+            words = np.array([word.split(" - ")[0] for word in found.classes])
+            parts.append(_numbered(found.data.numpy(), words[found.targets.numpy()]))
     except Exception as error:  # a login page in place of the files fails in a dozen ways; all of them mean the same
-        where = str(root)[-200:]
-        raise BadInput(
-            f"The set {name} is not under {where}, or damaged there, and could not be downloaded."
-        ) from error
+        raise BadInput(f"The set {name} is not under {str(root)[-200:]}, or damaged; the download failed.") from error
     report = Report(sum(map(len, parts)), held_out=len(parts[1]))
-    return replace(parts[0], report=report), replace(parts[1], report=report)
+    return [replace(part, report=report) for part in parts]
 
 
 def _embedded() -> Pictures:
     if not EMBEDDED.is_file():  # `pip install` takes the package alone
         raise BadInput("digits-small comes with a checkout of the project, not with the package; take digits.")
     with np.load(EMBEDDED, allow_pickle=False) as file:
-        array, labels = file["images"][..., None], file["labels"].astype(str)
-    return Pictures(array, [f"{i:05d}" for i in range(len(array))], {"label": labels})
+        return _numbered(file["images"], file["labels"].astype(str))
+
+
+def _numbered(greys: np.ndarray, labels: np.ndarray) -> Pictures:
+    return Pictures(greys[..., None], [f"{i:05d}" for i in range(len(greys))], {"label": labels})
