@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vae.measure.features import STAGES, TEACHER
+from vae.measure.features import cosine_distance
 from vae.recipe import Sharpen
 from vae.sharpen import teacher
 
@@ -150,8 +150,8 @@ def judge(
         with torch.no_grad():
             real_maps = teacher.feature_maps(seen_real, sharpen.teacher_size, is_whole)
     if sharpen.perceptual:
-        known = len(STAGES[TEACHER]) + 1
-        loss = teacher.cosine_distance([one[:rows] for one in maps[:known]], real_maps[:known])
+        known = len(teacher.PLACES)
+        loss = cosine_distance([one[:rows] for one in maps[:known]], real_maps[:known])
         pulls.append((sharpen.perceptual, pull_of(loss), rows))
     if critics.jury is not None:
         jury_loss, jury_verdict, slope = _jury_losses(critics.jury, maps, real_maps)
