@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vae import device as devices
 from vae import latents
 from vae.losses import negative_elbo
-from vae.model import BATCH, VAE, to_pictures, to_tensor
+from vae.measure.evaluation import passes
+from vae.model import VAE, to_pictures, to_tensor
 from vae.recipe import TrainConfig
 from vae.run import Run
 from vae.training import Schedule, Steps, on_device
@@ -125,12 +125,10 @@ class Report:
 @torch.inference_mode()
 def heldout_loss(model: VAE, recipe: TrainConfig, pictures: Tensor) -> float:
     """Pictures (N, H, W, C) uint8 -> their negative ELBO in nats per picture, always with the same noise."""
-    generator, total = devices.noise_generator(recipe.seed), 0.0
-    for part in pictures.split(BATCH):
-        x = to_tensor(part, part.device)
-        logits, posterior = model(x, generator)
+    total = 0.0
+    for x, logits, posterior in passes(model, pictures, recipe.seed):
         terms = negative_elbo(
-            logits.float(), x, posterior, likelihood=recipe.model.likelihood, sigma_floor=recipe.model.sigma_floor
+            logits, x, posterior, likelihood=recipe.model.likelihood, sigma_floor=recipe.model.sigma_floor
         )
-        total += float(terms.loss) * len(part)
+        total += float(terms.loss) * len(x)
     return total / len(pictures)
