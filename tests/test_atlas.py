@@ -13,14 +13,15 @@ from sklearn.mixture import GaussianMixture
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from vae import priors
-from vae.atlas import PRIORS, Atlas
-from vae.data import held_out
-from vae.directions import MIN_EXAMPLES, MOST_VALUES, Named, fit_named, merged, why_not
+from vae.atlas import PRIORS, Atlas, Named
+from vae.data import MOST_VALUES, held_out
 from vae.errors import BadInput
 from vae.measure import fit
+from vae.measure.directions import MIN_EXAMPLES, fit_named, merged, why_not
 from vae.measure.fit import fit_atlas, typical
 from vae.model import VAE, VAEConfig, to_pictures, to_tensor
 from vae.priors import Mixture, fit_mixture
+from vae.storage import atlases
 
 
 def known_mixture() -> Mixture:
@@ -516,8 +517,8 @@ def test_knobs_read_what_they_move(charted):
 
 def test_saved_and_loaded_is_the_same(charted, tmp_path):
     atlas = charted[2]
-    atlas.save(tmp_path)
-    loaded = Atlas.load(tmp_path)
+    atlases.save(atlas, tmp_path)
+    loaded = atlases.load(tmp_path)
     for field in ("kl", "mean", "covariance", "directions", "spreads", "likelihoods"):
         assert torch.equal(getattr(loaded, field), getattr(atlas, field))
     assert np.array_equal(loaded.examples, atlas.examples)
@@ -543,7 +544,7 @@ def test_saved_and_loaded_is_the_same(charted, tmp_path):
     ],
 )
 def test_a_damaged_atlas_is_refused(charted, tmp_path, damage):
-    charted[2].save(tmp_path)
+    atlases.save(charted[2], tmp_path)
     file = tmp_path / "atlas.safetensors"
     tensors = safetensors.torch.load(file.read_bytes())  # load_file would map the file that is overwritten below
     if damage == "no json":
@@ -565,7 +566,7 @@ def test_a_damaged_atlas_is_refused(charted, tmp_path, damage):
             tensors["mixture.weights"][0] = -1
         safetensors.torch.save_file(tensors, file)
     with pytest.raises(BadInput, match="missing or damaged"):
-        Atlas.load(tmp_path)
+        atlases.load(tmp_path)
 
 
 def test_an_unknown_prior_is_named(charted):

@@ -12,6 +12,7 @@ from PIL import Image
 from scipy.sparse.csgraph import connected_components
 
 from vae import data
+from vae.cli.train import SHOWN, told
 from vae.data import held_out
 from vae.errors import BadInput
 from vae.pictures import folders, framing, sets
@@ -156,7 +157,7 @@ def test_a_row_belongs_to_the_picture_that_its_path_names(tmp_path):
     found = from_files(archive, **FORM)
     np.testing.assert_equal(found.attributes["x"], [1, 2, np.nan])
     assert (found.report.without_row, found.report.without_picture) == (1, 2)
-    assert any("1 pictures have no row, 2 rows have no picture" in line for line in found.report.lines())
+    assert any("1 pictures have no row, 2 rows have no picture" in line for line in told(found.report))
 
 
 # ---- What is held out ----
@@ -332,7 +333,7 @@ def test_a_report_says_in_sentences_what_happened(tmp_path):
     files["attributes.csv"] = b"file,x\nant/00.png,1\nant/01.png,0\ngone.png,1\n"
     train, held = sets.load("animals", make_folder(tmp_path / "animals", files), **FORM)
     assert train.report == held.report
-    assert train.report.lines() == [
+    assert told(train.report) == [
         "41 pictures read; shorter sides from 16 to 16 pixels, the median 16.",
         f"Left out: {train.report.skipped[0][0]}: {train.report.skipped[0][1]}",
         "attributes.csv: 39 pictures have no row, 1 rows have no picture.",
@@ -344,20 +345,20 @@ def test_a_report_says_in_sentences_what_happened(tmp_path):
 
 
 def test_a_report_leaves_out_what_did_not_happen_and_is_never_long():
-    assert data.Report(1234, held_out=200).lines() == [
+    assert told(data.Report(1234, held_out=200)) == [
         "1,234 pictures read.",
         "200 are held out to measure on, 1,034 are learnt from.",
     ]
-    many = data.Report(
-        50, tuple(("x" * 500 + f"{i:03}", "broken") for i in range(data.SHOWN + 2)),
-        labels={f"kind {i}": 1 for i in range(data.SHOWN)} | {"": 3}, without_picture=2,
-    ).lines()  # fmt: skip
-    assert sum(line.endswith(": broken") for line in many) == data.SHOWN
+    many = told(data.Report(
+        50, tuple(("x" * 500 + f"{i:03}", "broken") for i in range(SHOWN + 2)),
+        labels={f"kind {i}": 1 for i in range(SHOWN)} | {"": 3}, without_picture=2,
+    ))  # fmt: skip
+    assert sum(line.endswith(": broken") for line in many) == SHOWN
     assert "Left out: 2 more." in many
     assert max(map(len, many)) < 200
     (labels,) = (line for line in many if line.startswith("Labels"))
-    assert labels.endswith(f"kind {data.SHOWN - 1} 1, ....")
-    exact = data.Report(50, (("a.png", "broken"),) * data.SHOWN, labels={"": 3, "b": 1}).lines()
+    assert labels.endswith(f"kind {SHOWN - 1} 1, ....")
+    exact = told(data.Report(50, (("a.png", "broken"),) * SHOWN, labels={"": 3, "b": 1}))
     assert "Labels: (none) 3, b 1." in exact
     assert not any("more" in line for line in exact)
     assert "attributes.csv: 0 pictures have no row, 2 rows have no picture." in many
@@ -500,7 +501,7 @@ def test_few_unreadable_pictures_are_left_out_and_named(tmp_path, pack):
     assert found.names == sorted(good)
     assert [name for name, reason in found.report.skipped] == sorted(bad)
     assert found.report.sides == (16, 20, 24)
-    said = "\n".join(sets.divided(found)[0].report.lines())
+    said = "\n".join(told(sets.divided(found)[0].report))
     assert all(name in said for name in bad)
     assert "9 pictures read; shorter sides from 16 to 24 pixels, the median 20." in said
     assert "1 are held out to measure on, 8 are learnt from." in said

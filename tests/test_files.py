@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from vae import files
 from vae.errors import BadInput
+from vae.storage import files
 
 ROOT = Path(__file__).parents[1]
 # Replaces the folder argv[1] by one with new files, and is killed at the step argv[2].
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from vae import files
+from vae.storage import files
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -39,7 +39,7 @@ with files.written_folder(out) as folder:
 WAITING = """
 import sys
 from pathlib import Path
-from vae import files
+from vae.storage import files
 with files.written_folder(Path(sys.argv[1])) as folder:
     (folder / "a").write_text("mine")
     print("begun", flush=True)
@@ -49,7 +49,7 @@ with files.written_folder(Path(sys.argv[1])) as folder:
 BUSY = """
 import os, sys
 from pathlib import Path
-from vae import files
+from vae.storage import files
 from vae.errors import BadInput
 out, refused = Path(sys.argv[1]), 0
 for turn in range(60):
@@ -137,22 +137,6 @@ def test_while_one_writes_another_is_refused_until_the_first_is_gone(out):
     with files.written_folder(out) as folder:
         (folder / "a").write_text("second")
     assert contents(out) == {"a": "second"}
-
-
-@pytest.mark.skipif(files.fcntl is None, reason="Windows locks otherwise")
-def test_a_lock_whose_file_its_last_owner_takes_away_is_no_lock(tmp_path, monkeypatch):
-    lock, flock, gone = tmp_path / ".out.writing" / "lock", files.fcntl.flock, []
-
-    def late(*arguments):
-        if not gone:
-            gone.append(lock.unlink())
-        flock(*arguments)
-
-    monkeypatch.setattr(files.fcntl, "flock", late)
-    with files.claimed(tmp_path / "out"):
-        assert lock.exists()
-    assert gone
-    assert not list(tmp_path.iterdir())
 
 
 def test_many_writers_of_one_place_never_mix(out):

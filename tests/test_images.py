@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter, ImageSequence
 
-from vae import files
 from vae.errors import BadInput
 from vae.pictures import faces, framing, images
 from vae.pictures.framing import Form, frame
 from vae.recipe import FRAMINGS
+from vae.storage import files
 
 DIGITS = np.load(Path(__file__).parents[1] / "assets" / "digits-10k.npz")["images"][..., None]  # (N, 28, 28, 1)
 SOME = DIGITS[:24]

@@ -92,28 +92,24 @@ def test_optimising_a_linear_model_finds_the_ridge_regressions_answer():
     x = (truth @ loadings + 0.1 * torch.randn(5, 12, generator=generator)).view(5, 1, 3, 4)
     start = truth + 0.5
     sigma = 0.5
-    *_, last = latents.optimize(lambda z: (z @ loadings).view(-1, 1, 3, 4), start, x, sigma=sigma, seconds=3)
+    found = latents.optimize(lambda z: (z @ loadings).view(-1, 1, 3, 4), start, x, sigma=sigma, seconds=3)
     # The maximum of log p(x|z) + log p(z) in closed form, (Bishop 2006, equation 12.42).
     gram = loadings @ loadings.T + sigma**2 * torch.eye(3)
     best = torch.linalg.solve(gram, loadings @ x.flatten(1).T).T
-    before = (start @ loadings - x.flatten(1)).square().mean()
-    assert last.fraction == 1
-    assert last.error < 0.2 * before
-    assert (last.z - best).norm(dim=1).max() < 0.35 * (start - best).norm(dim=1).min()
+    before, after = ((z @ loadings - x.flatten(1)).square().mean() for z in (start, found))
+    assert after < 0.2 * before
+    assert (found - best).norm(dim=1).max() < 0.35 * (start - best).norm(dim=1).min()
 
 
-def test_optimising_never_makes_it_worse_and_reports_its_way():
-    x = torch.zeros(2, 1, 2, 2)
-    reports = list(latents.optimize(lambda z: z.view(2, 1, 2, 2), torch.zeros(2, 4), x, sigma=0.1, seconds=0.1))
-    assert [r.error for r in reports] == [0] * len(reports)  # it began at the best there is
-    assert torch.equal(reports[-1].z, torch.zeros(2, 4))
-    assert [r.fraction for r in reports] == sorted(r.fraction for r in reports)
+def test_optimising_never_makes_it_worse():
+    x = torch.zeros(2, 1, 2, 2)  # it begins at the best there is
+    assert not latents.optimize(lambda z: z.view(2, 1, 2, 2), torch.zeros(2, 4), x, sigma=0.1, seconds=0.1).any()
 
 
 def test_optimising_towards_other_pictures_than_the_decoder_draws_is_refused():
     for x in (torch.zeros(1, 1, 2, 2), torch.zeros(2, 1, 1, 1)):
-        with pytest.raises(BadInput, match="draw pictures"):
-            next(latents.optimize(lambda z: z.view(-1, 1, 1, 1), torch.zeros(1, 1), x, sigma=1))
+        with pytest.raises(BadInput, match="latents draw"):
+            latents.optimize(lambda z: z.view(-1, 1, 1, 1), torch.zeros(1, 1), x, sigma=1)
 
 
 @pytest.mark.parametrize("latent", [1, 2, 20])
@@ -139,8 +135,5 @@ def test_seeds_are_whole_numbers_of_any_kind_but_no_truths():
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), 61, "2"])
 def test_optimising_needs_a_time_that_makes_sense(seconds):
     with pytest.raises(BadInput, match="seconds"):
-        next(
-            latents.optimize(
-                lambda z: z.view(1, 1, 1, 1), torch.zeros(1, 1), torch.zeros(1, 1, 1, 1), sigma=1, seconds=seconds
-            )
-        )
+        x = torch.zeros(1, 1, 1, 1)
+        latents.optimize(lambda z: z.view(1, 1, 1, 1), torch.zeros(1, 1), x, sigma=1, seconds=seconds)

@@ -18,6 +18,7 @@ from vae.model import VAE, VAEConfig
 from vae.pictures import images
 from vae.pictures.framing import Form, frame
 from vae.priors import Mixture
+from vae.storage import atlases
 
 FIRST = ("tiny", 4, 7, 0.8, "mixture")
 NO_NUMBERS = (None, "5", float("nan"), float("inf"), -1, 2.5, [], {}, 10**30)
@@ -40,11 +41,12 @@ def root(tmp_path_factory):
     config = VAEConfig(size=28, channels=1, latent=3, widths=(8,), stem=4, likelihood="bernoulli")
     VAE(config).save_pretrained(folder / "tiny")
     (folder / "tiny" / "recipe.toml").write_text('data = "digits"\nsteps = 1\nframing = "digit"')
-    Atlas(
+    atlas = Atlas(
         kl=torch.ones(3), mean=torch.zeros(3), covariance=torch.eye(3), directions=torch.eye(3), spreads=torch.ones(3), named=(),
         mixture=Mixture(torch.ones(1), torch.ones(1, 3), torch.eye(3)[None]), examples=strokes(5), familiar_error=0.1,
         likelihoods=torch.zeros(101),
-    ).save(folder / "tiny")  # fmt: skip
+    )  # fmt: skip
+    atlases.save(atlas, folder / "tiny")
     return folder
 
 

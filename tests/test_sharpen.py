@@ -15,8 +15,8 @@ from vae.errors import BadInput
 from vae.measure import features
 from vae.model import VAEConfig, to_tensor
 from vae.recipe import Sharpen, TrainConfig
-from vae.run import Run
 from vae.runs.recorded import Recorded
+from vae.runs.run import Run
 from vae.sharpen import step, teacher
 from vae.sharpen.critic import Critic, Critics, Judged, Jury, _jury_losses, judge, save, shifted
 from vae.training import train, vae_step

@@ -11,14 +11,15 @@ from torch import nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from vae import training
+from vae.device import noise_of
 from vae.errors import BadInput
 from vae.latents import sample_normal
 from vae.measure import evaluation
 from vae.model import VAE, Posterior, VAEConfig, to_tensor
 from vae.pictures import sets
 from vae.recipe import Sharpen, TrainConfig
-from vae.run import Run, noise_of
 from vae.runs import report, state
+from vae.runs.run import Run
 from vae.training import Steps, batch_of, schedule, train
 
 TINY = TrainConfig(
@@ -598,7 +599,7 @@ def test_recipes_are_refused_by_name(text, word):
 
 
 def test_pictures_of_another_form_are_refused(pictures):
-    with pytest.raises(BadInput, match="recipe wants"):
+    with pytest.raises(BadInput, match="model wants"):
         next(train(TINY, pictures[:, :4]))
     with pytest.raises(BadInput, match="at least two"):
         next(train(TINY, pictures[:1]))

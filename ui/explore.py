@@ -207,10 +207,10 @@ def closer(asked: dict) -> dict:
     if not _search.acquire(blocking=False):
         raise BadInput(say("explore.searching"))
     try:
-        *_, found = model.optimize([z], seen[None], CLOSER_SECONDS)
+        (found,) = model.optimize([z], seen[None], CLOSER_SECONDS)
     finally:
         _search.release()
-    return {"z": _short(found.z[0].tolist())}
+    return {"z": _short(found.tolist())}
 
 
 @answered

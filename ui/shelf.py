@@ -11,10 +11,10 @@ from typing import Any
 from ui import jobs
 from ui.words import say
 from vae import checkpoints
-from vae.atlas import Atlas
 from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
 from vae.pictures import images
+from vae.storage import atlases
 
 FETCHED = {
     "atlas": "atlas.safetensors",
@@ -121,7 +121,7 @@ def _static_files(root: Path) -> tuple[Path, ...]:
 
 def _entry(model_id: str, folder: Path) -> dict[str, str]:
     title = checkpoints.title(checkpoints.read_recipe(folder), folder.name)
-    return {"id": model_id, "title": title, "thumb": images.data_url(Atlas.load(folder).examples[0])}
+    return {"id": model_id, "title": title, "thumb": images.data_url(atlases.load(folder).examples[0])}
 
 
 def _folder(model_id: str) -> Path:

@@ -23,10 +23,10 @@ from ui.words import say, section
 from vae import checkpoints
 from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
-from vae.files import written_folder, written_whole
 from vae.pictures import faces, images
 from vae.publish import export
 from vae.publish.folder import refuse_foreign
+from vae.storage.files import written_folder, written_whole
 
 TEMPLATE = Path(__file__).with_name("site.html")
 ROOT = Path(__file__).parents[1]

@@ -22,8 +22,8 @@ from ui import jobs
 from ui.words import say
 from vae import data
 from vae.atlas import ACTIVE_NATS
-from vae.directions import why_not
 from vae.errors import BadInput
+from vae.measure.directions import why_not
 from vae.model import VAEConfig
 from vae.pictures import images, sets
 from vae.pictures.folders import from_files

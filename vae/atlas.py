@@ -4,32 +4,39 @@ Where the pictures lie (mean, covariance, a mixture of Gaussians), what each uni
 walking: named ones where the pictures have attributes, principal ones always.
 """
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vae import latents
-from vae.directions import Named
 from vae.errors import BadInput
-from vae.files import read_text
-from vae.priors import COMPONENTS, Mixture
+from vae.priors import Mixture
 
 PRIORS = ("normal", "mixture")
 ACTIVE_NATS = 0.01  # a unit that says less than this on average is asleep
 MIN_SCORE = 0.7  # of a named direction that is worth a knob
-PLAIN = ("kl", "mean", "covariance", "directions", "spreads", "likelihoods")  # saved under their own names
 SHARES = 101
 TRAIT = 0.75  # of a knob's step; at half of it a third of the bearded had no beard to be seen
 TRIES = 10_000  # draws among which those with a trait are looked for
+
+
+@dataclass(frozen=True)
+class Named:
+    """An attribute's direction: adding vector (D,) goes from without to with, or up by one standard deviation.
+
+    The step is the distance between the means of the two groups, all other attributes being equal. A value of a column of
+    words is called "column=value".
+    """
+
+    name: str
+    vector: Tensor
+    measure: str  # "balanced accuracy" or "correlation", on latents left out of the fit
+    score: float
+    share: float  # of the pictures that have it, 0 to 1; 0.5 for numbers
 
 
 @dataclass(frozen=True)
@@ -187,81 +194,6 @@ class Atlas:
         std = float((probe @ self.covariance @ probe).clamp_min(0).sqrt())
         reach = max(reach, round(3 * std * 2) / 2)  # as far as nearly all pictures go, in half steps
         return Knob(key, label, vector, probe, float(self.mean @ probe), -reach, reach)
-
-    def save(self, folder: Path) -> None:
-        """Writes atlas.safetensors and atlas.json into the folder."""
-        tensors = {name: getattr(self, name) for name in PLAIN}
-        tensors |= {f"mixture.{name}": getattr(self.mixture, name) for name in ("weights", "means", "factors")}
-        tensors["examples"] = torch.from_numpy(self.examples)
-        if self.named:
-            tensors["named"] = torch.stack([row.vector for row in self.named])
-        safetensors.torch.save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "atlas.safetensors")
-        words = {
-            "familiar_error": self.familiar_error,
-            "named": [
-                {"name": row.name, "measure": row.measure, "score": row.score, "share": row.share} for row in self.named
-            ],
-        }
-        (folder / "atlas.json").write_text(json.dumps(words, indent=1), encoding="utf-8")
-
-    @classmethod
-    def load(cls, folder: Path) -> "Atlas":
-        """From a folder that save wrote to. BadInput where a part is missing, damaged or of the wrong shape or type.
-
-        Names, shapes and types are read from the file's head, so that nothing is loaded that is no atlas.
-        """
-        try:
-            words = json.loads(read_text(folder / "atlas.json"))
-            keys = ("name", "measure", "score", "share")
-            rows = [Named(vector=torch.empty(0), **{key: row[key] for key in keys}) for row in words["named"]]
-            _check_words(rows, words["familiar_error"])
-            with safe_open(folder / "atlas.safetensors", "pt") as file:
-                heads = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-                _check_heads({name: (head.get_dtype(), *head.get_shape()) for name, head in heads.items()}, len(rows))
-                tensors = {name: file.get_tensor(name) for name in heads}
-            if not all(tensor.isfinite().all() for tensor in tensors.values()):
-                raise ValueError("it has values that are no numbers")
-            if not (tensors["mixture.weights"] > 0).all():
-                raise ValueError("it has weights that are not positive")
-            named = zip(rows, tensors.get("named", ()), strict=True)
-            return cls(
-                **{name: tensors[name] for name in PLAIN}, named=tuple(replace(row, vector=vector) for row, vector in named),
-                mixture=Mixture(*(tensors[f"mixture.{name}"] for name in ("weights", "means", "factors"))),
-                examples=tensors["examples"].numpy(), familiar_error=float(words["familiar_error"]),
-            )  # fmt: skip
-        except (OSError, SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
-            why = f": {error}".removesuffix(".") if isinstance(error, ValueError) else ""
-            raise BadInput(f"The atlas in {folder} is missing or damaged{why}.") from error
-
-
-def _check_heads(found: dict[str, tuple], named: int) -> None:
-    """ValueError unless the tensors, name -> (type, *shape), are those of an atlas, and of a size that one can have."""
-    if "kl" in found and "likelihoods" not in found:
-        raise ValueError("it was made by an earlier version; train the model again")
-    units, parts = found["kl"][1], found["mixture.weights"][1]
-    pictures, side, _, channels = found["examples"][1:]
-    wanted: dict[str, tuple] = {"likelihoods": ("F32", SHARES), "examples": ("U8", pictures, side, side, channels)}
-    wanted |= dict.fromkeys(("kl", "mean", "spreads"), ("F32", units))
-    wanted |= dict.fromkeys(("covariance", "directions"), ("F32", units, units))
-    wanted |= {"mixture.weights": ("F32", parts), "mixture.means": ("F32", parts, units)}
-    wanted |= {"mixture.factors": ("F32", parts, units, units)} | ({"named": ("F32", named, units)} if named else {})
-    if found != wanted:
-        raise ValueError("its shapes or types are not an atlas's")
-    if not (units and pictures) or units > 512 or parts > max(COMPONENTS) or pictures > 1000 or side > 256:
-        raise ValueError(f"it is too large or empty, with {units} units, {parts} components and {pictures} pictures")
-
-
-def _check_words(rows: list[Named], familiar_error: Any) -> None:
-    """ValueError for a name twice or of no fit text, and for numbers that are none or out of their range."""
-    if len({row.name for row in rows}) < len(rows):
-        raise ValueError("it has a name twice")
-    for row in rows:
-        is_named = isinstance(row.name, str) and 0 < len(row.name) <= 100
-        if not is_named or row.measure not in ("balanced accuracy", "correlation"):
-            raise ValueError("it has a direction without a name or a measure")
-    numbers = [familiar_error, *(value for row in rows for value in (row.score, row.share))]
-    if not all(type(value) in (int, float) and -1 <= value <= 1 for value in numbers):  # NaN is not
-        raise ValueError("it has a score, share or error that is no number in its range")
 
 
 def errors(pictures: np.ndarray, again: np.ndarray) -> Tensor:

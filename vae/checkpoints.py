@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +16,7 @@ from vae import device as devices
 from vae import latents
 from vae.atlas import Atlas, errors
 from vae.errors import BadInput
-from vae.files import read_text
-from vae.model import HUB_ID, VAE, Posterior, decoded, posterior_of, to_tensor
+from vae.model import VAE, Posterior, decoded, posterior_of, to_tensor
 from vae.recipe import TrainConfig
 
 if TYPE_CHECKING:
@@ -52,6 +50,8 @@ class Checkpoint:
     @cached_property
     def card(self) -> str:
         """The model card's text, Markdown with YAML in front; empty where there is none."""
+        from vae.storage.files import read_text
+
         path = self.folder / "README.md"
         return read_text(path) if path.is_file() else ""
 
@@ -85,13 +85,8 @@ class Checkpoint:
         """(N, D), clamped to +-BOUND -> uint8 (N, H, W, C). BadInput for another shape or values that are no numbers."""
         return decoded(self.model, self._checked(z))
 
-    def optimize(
-        self, z: Tensor | np.ndarray | list, pictures: np.ndarray, seconds: float = 2.0
-    ) -> Iterator[latents.Optimized]:
-        """From (N, D) on towards N prepared pictures by latents.optimize, with decode's checks and clamp.
-
-        BadInput for a Bernoulli model, which has no sigma to weigh pixels against the prior with.
-        """
+    def optimize(self, z: Tensor | np.ndarray | list, pictures: np.ndarray, seconds: float = 2.0) -> Tensor:
+        """(N, D) -> nearer to N prepared pictures, by latents.optimize. BadInput for a model without a gaussian's sigma."""
         if self.model.config.likelihood != "gaussian":
             raise BadInput(f"{self.name} has no gaussian likelihood; only for such models can a latent be optimised.")
         x = to_tensor(pictures, self.model.device)
@@ -126,21 +121,24 @@ def names() -> list[str]:
     return sorted(found, key=lambda name: (name != DEFAULT, name))
 
 
-def load(
-    source: str | Path, device: str | None = None, *, revision: str | None = None, token: str | None = None
-) -> Checkpoint:
+def load(source: str | Path, device: str | None = None, **hub: str | None) -> Checkpoint:
     """A checkpoint by its name under checkpoints/, its folder, or its hub id ("owner/name").
 
-    revision (a branch, tag or commit) and token are the hub's. Raises BadInput where there is no such checkpoint, or where a
-    file is missing, damaged or does not match the others.
+    hub: revision (a branch, tag or commit) and token. Raises BadInput where there is no such checkpoint, or where a file is
+    missing, damaged or does not match the others.
     """
-    target = devices.pick(device)
-    folder, hub_id = _find(str(source), revision, token)
+    from vae.storage import atlases
+    from vae.storage.hub import folder_of
+
+    target, text = devices.pick(device), str(source)
+    is_name = re.fullmatch(r"[\w-][\w.-]*", text) is not None and os.path.isdir(root() / text)
+    folder, hub_id = folder_of(root() / text if is_name else text, [*FILES, "README.md"], **hub)
+    if not (text and os.path.isdir(folder)):
+        raise BadInput(f"There is no checkpoint {text[:60]!r}; at hand are {', '.join(names()) or 'none'}.")
     missing = [file for file in FILES if not (folder / file).is_file()]
     if missing:
         raise BadInput(f"{folder} is no whole checkpoint: {missing[0]} is missing.")
-    recipe = read_recipe(folder)
-    model, atlas = VAE.from_pretrained(folder), Atlas.load(folder)
+    recipe, model, atlas = read_recipe(folder), VAE.from_pretrained(folder), atlases.load(folder)
     config = model.config
     if atlas.kl.shape != (config.latent,) or atlas.examples.shape[1:] != (config.size, config.size, config.channels):
         raise BadInput(f"The atlas in {folder} belongs to another model than the one beside it.")
@@ -149,31 +147,14 @@ def load(
 
 def read_recipe(folder: Path) -> TrainConfig:
     """The recipe in a checkpoint's folder. BadInput where there is none, or one that is damaged or absurdly long."""
+    from vae.storage.files import read_text
+
     return TrainConfig.from_toml(read_text(folder / "recipe.toml", most=2**16))
 
 
 def title(recipe: TrainConfig, name: str) -> str:
     """What a checkpoint is called on a page, in at most 100 characters: its recipe's title, else its name."""
     return (recipe.card.get("title") or name.capitalize())[:100]
-
-
-def _find(text: str, revision: str | None, token: str | None) -> tuple[Path, str]:
-    """-> its folder, and its id where it came from the hub. What is called so under checkpoints/ goes first."""
-    is_name = re.fullmatch(r"[\w-][\w.-]*", text) is not None
-    for folder in (root() / text, Path(text)) if is_name else (Path(text),):
-        if text and os.path.isdir(folder):  # which a name of any length may be asked
-            return folder, ""
-    if not HUB_ID.fullmatch(text):
-        raise BadInput(f"There is no checkpoint {text[:60]!r}; at hand are {', '.join(names()) or 'none'}.")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HTTPError
-
-    try:
-        found = snapshot_download(text, revision=revision, token=token, allow_patterns=[*FILES, "README.md"])
-    except (OSError, ValueError, HTTPError) as error:
-        at = f" at {revision}" if revision else ""
-        raise BadInput(f"The checkpoint {text}{at} is neither a folder here nor to be had from the hub.") from error
-    return Path(found), text
 
 
 def push(folder: str | Path, hub_id: str, *, private: bool = False, token: str | None = None) -> str:

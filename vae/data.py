@@ -9,10 +9,9 @@ from hashlib import sha256
 import numpy as np
 
 SPLITS = ("hash", "first tenth")  # what a recipe may say: held_out, or the first tenth by name, as older models had it
-LEAST_DIVIDED = (
-    5  # pictures of a label from which on it has some in both parts; fewer alike are copies, more are a kind
-)
-SHOWN = 10  # names and labels in a report, at most
+MOST_VALUES = 16  # of a column of words that are kinds; more are names
+LARGEST = 1e30  # a number from here on is a slip, and counts as a gap: its square would overflow
+LEAST_DIVIDED = 5  # pictures of a label from which on some are in both parts; fewer alike are copies, more are a kind
 
 
 @dataclass(frozen=True)
@@ -27,22 +26,6 @@ class Report:
     without_picture: int = 0  # rows of it that name no picture
     near_duplicates: int = 0  # pictures that are nearly the same as one before
     held_out: int = 0
-
-    def lines(self) -> list[str]:
-        """The report in sentences, one a line."""
-        sides = "; shorter sides from {0:,} to {2:,} pixels, the median {1:,}".format(*self.sides) if self.sides else ""
-        labels = [f"{label or '(none)'} {count:,}" for label, count in self.labels.items()]
-        rows = f"{self.without_row:,} pictures have no row, {self.without_picture:,} rows have no picture"
-        said = {
-            f"{self.read:,} pictures read{sides}.": True,
-            **{f"Left out: {name[-80:]}: {reason}": True for name, reason in self.skipped[:SHOWN]},
-            f"Left out: {len(self.skipped) - SHOWN:,} more.": len(self.skipped) > SHOWN,
-            f"attributes.csv: {rows}.": self.without_row + self.without_picture > 0,
-            f"Labels: {', '.join(labels[:SHOWN])}{', ...' * (len(labels) > SHOWN)}.": labels,
-            f"{self.near_duplicates:,} are nearly the same as another picture.": self.near_duplicates > 0,
-            f"{self.held_out:,} are held out to measure on, {self.read - self.held_out:,} are learnt from.": True,
-        }
-        return [line for line, is_told in said.items() if is_told]
 
 
 @dataclass(frozen=True)

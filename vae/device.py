@@ -43,3 +43,8 @@ def noise_generator(seed: int) -> torch.Generator:
     if isinstance(seed, bool) or not (isinstance(seed, numbers.Integral) and 0 <= seed < 2**63):
         raise BadInput(f"The seed {seed!r:.40} is no whole number from 0 to 2**63 - 1.")
     return torch.Generator().manual_seed(int(seed))
+
+
+def noise_of(seed: int, step: int) -> torch.Generator:
+    """The generator of one step of a run (0 and up), or of one epoch's order (-1 and down)."""
+    return noise_generator((seed * 1_000_000_007 + 2 * abs(step) + (step < 0)) % 2**63)

@@ -1,7 +1,6 @@
-"""The one error that a visitor may read, and the checks of configs that raise it."""
+"""The one error that a visitor may read; and fields of configs that know what they may hold."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -15,21 +14,37 @@ class BadInput(ValueError):
         super().__init__(message if len(message) <= 600 else f"{message[:400]} ... {message[-180:]}")
 
 
-def check_numbers(config: Any, limits: Mapping[str, tuple[float, float]], prefix: str = "") -> None:
-    """BadInput for a field of a dataclass that is no number, no whole one where its type is int, or outside its limits."""
-    types = {field.name: field.type for field in dataclasses.fields(config)}
-    for name, (low, high) in limits.items():
-        value, is_whole = getattr(config, name), types[name] is int
-        fits = isinstance(value, int if is_whole else (int, float)) and not isinstance(value, bool)
-        if not (fits and low <= value <= high):  # NaN is refused here as well
-            what = f"a {'whole ' if is_whole else ''}number from {low} to {high}"
-            raise BadInput(f"{prefix}{name} is {repr(value)[:40]}; it must be {what}.")
+def limited(default: float, low: float, high: float) -> Any:
+    """A dataclass's field: a number from low to high, a whole one where the field's type is int."""
+    return dataclasses.field(default=default, metadata={"limits": (low, high)})
 
 
-def check_choices(config: Any, choices: Mapping[str, Sequence], prefix: str = "") -> None:
-    """BadInput for a field of a dataclass that is none of its choices, compared with their types."""
-    for name, allowed in choices.items():
-        value = getattr(config, name)
-        if not any(type(value) is type(choice) and value == choice for choice in allowed):
-            words = ", ".join(str(choice).lower() for choice in allowed)
-            raise BadInput(f"{prefix}{name} is {repr(value)[:40]}; it must be one of {words}.")
+def chosen(default: Any, *choices: Any) -> Any:
+    """A dataclass's field: one of the choices."""
+    return dataclasses.field(default=default, metadata={"choices": choices})
+
+
+def several(default: tuple[int, ...], most: int, low: int, high: int, step: int = 1) -> Any:
+    """A dataclass's field: one to `most` multiples of step from low to high; a list becomes a tuple."""
+    return dataclasses.field(default=default, metadata={"several": (most, low, high, step)})
+
+
+def check_fields(config: Any, prefix: str = "") -> None:
+    """BadInput for the first field of a dataclass that is not what limited, chosen or several say; types are compared too."""
+    for field in dataclasses.fields(config):
+        value, wanted = getattr(config, field.name), ""
+        if limits := field.metadata.get("limits"):
+            fits = type(value) in (int, field.type) and limits[0] <= value <= limits[1]  # NaN is refused here as well
+            wanted = "" if fits else f"a {'whole ' * (field.type is int)}number from {limits[0]} to {limits[1]}"
+        elif choices := field.metadata.get("choices"):
+            fits = any(type(value) is type(choice) and value == choice for choice in choices)
+            wanted = "" if fits else f"one of {', '.join(str(choice).lower() for choice in choices)}"
+        elif several := field.metadata.get("several"):
+            if isinstance(value, list):
+                object.__setattr__(config, field.name, value := tuple(value))
+            most, low, high, step = several
+            fits = isinstance(value, tuple) and 1 <= len(value) <= most
+            fits = fits and all(type(each) is int and low <= each <= high and each % step == 0 for each in value)
+            wanted = "" if fits else f"1 to {most} multiples of {step} from {low} to {high}"
+        if wanted:
+            raise BadInput(f"{prefix}{field.name} is {repr(value)[:60]}; it must be {wanted}.")

@@ -2,8 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -32,10 +31,8 @@ def sample_normal(count: int, latent: int, seed: int, temperature: float = 1.0) 
 
     One seed, one answer, and the first rows of a larger count are those of a smaller one.
     """
-    generator = noise_generator(seed)
-    return draw_rows(lambda rows: torch.randn(rows, latent, generator=generator), count) * check_temperature(
-        temperature
-    )
+    generator, temperature = noise_generator(seed), check_temperature(temperature)
+    return temperature * draw_rows(lambda rows: torch.randn(rows, latent, generator=generator), count)
 
 
 def _fractions(steps: int) -> Tensor:
@@ -76,41 +73,26 @@ def arc(a: Tensor, b: Tensor, steps: int) -> Tensor:
 PATHS = {"line": line, "arc": arc}
 
 
-LEARNING_RATE = 0.05
+def optimize(decode: Callable[[Tensor], Tensor], z: Tensor, x: Tensor, *, sigma: float, seconds: float = 2.0) -> Tensor:
+    """From the encoder's answer z (N, D) -> latents whose pictures are nearer to x (N, C, H, W), after so many seconds.
 
-
-@dataclass(frozen=True)
-class Optimized:
-    """Latents (N, D) on their way to a picture: the best so far of each, and the mean squared error of their pictures."""
-
-    z: Tensor
-    error: float
-    fraction: float  # of the time that is spent, 0 to 1
-
-
-def optimize(
-    decode: Callable[[Tensor], Tensor], z: Tensor, x: Tensor, *, sigma: float, seconds: float = 2.0
-) -> Iterator[Optimized]:
-    """From the encoder's answer z (N, D) to latents whose pictures are nearer to x (N, C, H, W): yields after every step.
-
-    Climbs log p(x|z) + log p(z) of a gaussian likelihood with this sigma and the normal prior, with Adam, for so many seconds.
-    The encoder answers for all pictures at once, this for each alone (Kim et al. 2018, "Semi-Amortized Variational
-    Autoencoders"). Of each picture the latent that came nearest is kept: it never gets worse. BadInput for seconds that are no
-    number above 0, at most 60, and for another number of pictures than latents or of another size than the decoder draws.
+    Climbs log p(x|z) + log p(z) of a gaussian likelihood with this sigma and the normal prior, with Adam. The encoder answers
+    for all pictures at once, this for each alone (Kim et al. 2018, "Semi-Amortized Variational Autoencoders"). Of each picture
+    the latent that came nearest is kept: it never gets worse. BadInput for seconds that are no number above 0, at most 60, and
+    for another number of pictures than latents or of another size than the decoder draws.
     """
     if not (isinstance(seconds, (int, float)) and 0 < seconds <= 60):
         raise BadInput(f"The time to optimise a latent is {seconds!r:.40} seconds; it must be above 0 and at most 60.")
     z = z.detach().clone().requires_grad_(True)
-    optimizer = torch.optim.Adam([z], lr=LEARNING_RATE, betas=(0.9, 0.99))
+    optimizer = torch.optim.Adam([z], lr=0.05, betas=(0.9, 0.99))
     best, least = z.detach().clone(), torch.full((len(z),), math.inf, device=z.device)
-    began = time.perf_counter()
-    fraction = 0.0
-    while fraction < 1:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
         with torch.enable_grad():
             drawn = decode(z)
             if drawn.shape != x.shape:
                 raise BadInput(
-                    f"These latents draw pictures {tuple(drawn.shape)}; those to come near are {tuple(x.shape)}."
+                    f"These latents draw {tuple(drawn.shape)}; the pictures to come near are {tuple(x.shape)}."
                 )
             error = (drawn - x).square().flatten(1).sum(dim=1)  # (N,)
             nats = error / (2 * sigma**2) + z.square().sum(dim=1) / 2
@@ -119,5 +101,4 @@ def optimize(
         least = torch.where(is_better, error.detach(), least)
         best = torch.where(is_better[:, None], z.detach(), best)
         optimizer.step()
-        fraction = min(1.0, (time.perf_counter() - began) / seconds)
-        yield Optimized(best, float(least.mean()) / x[0].numel(), fraction)
+    return best

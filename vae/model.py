@@ -7,8 +7,6 @@ statistics, so training and shipping draw the same pictures.
 
 import dataclasses
 import json
-import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +14,13 @@ import numpy as np
 import safetensors.torch
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from vae.errors import BadInput, check_choices, check_numbers
+from vae.errors import BadInput, check_fields, chosen, limited, several
 
-LIKELIHOODS = ("gaussian", "bernoulli")
 GROUPS = 8
 STYLE = 128  # numbers that z says to every norm of the decoder
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
 BATCH = 250  # pictures through a model at once, where there is no gradient
 
 
@@ -39,26 +36,17 @@ class VAEConfig:
     adaptive_norm: whether the decoder's norms take their gain and bias from z (Decoder), or have weights of their own.
     """
 
-    size: int = 64
-    channels: int = 3
-    latent: int = 64
-    widths: tuple[int, ...] = (64, 128, 256)
-    stem: int = 4
-    likelihood: str = "gaussian"
-    sigma_floor: float = 0.05
-    adaptive_norm: bool = True
+    size: int = limited(64, 8, 256)
+    channels: int = chosen(3, 1, 3)
+    latent: int = limited(64, 1, 512)
+    widths: tuple[int, ...] = several((64, 128, 256), 6, 8, 1024, step=GROUPS)
+    stem: int = chosen(4, 1, 2, 4, 8)
+    likelihood: str = chosen("gaussian", "gaussian", "bernoulli")
+    sigma_floor: float = limited(0.05, 0.001, 1)
+    adaptive_norm: bool = chosen(True, False, True)
 
     def __post_init__(self) -> None:
-        if isinstance(self.widths, list):
-            object.__setattr__(self, "widths", tuple(self.widths))
-        check_numbers(self, {"size": (8, 256), "latent": (1, 512), "sigma_floor": (0.001, 1)})
-        choices = {"channels": (1, 3), "stem": (1, 2, 4, 8), "likelihood": LIKELIHOODS, "adaptive_norm": (False, True)}
-        check_choices(self, choices)
-        widths_fit = isinstance(self.widths, tuple) and 1 <= len(self.widths) <= 6
-        if not (widths_fit and all(type(w) is int and 8 <= w <= 1024 and w % GROUPS == 0 for w in self.widths)):
-            raise BadInput(
-                f"widths is {repr(self.widths)[:60]}; it must be one to six multiples of {GROUPS} from 8 to 1024."
-            )
+        check_fields(self)
 
     @property
     def grid(self) -> int:
@@ -72,17 +60,22 @@ class VAEConfig:
 
     @classmethod
     def from_dict(cls, values: dict) -> "VAEConfig":
-        """From what config.json holds; every field must be there and no other.
-
-        adaptive_norm alone may be missing: models from before it had none.
-        """
-        fields = {field.name for field in dataclasses.fields(cls)}
-        if isinstance(values, dict):
-            values = {"adaptive_norm": False, **values}
-        if not isinstance(values, dict) or set(values) != fields:
-            strange = sorted(set(values) ^ fields) if isinstance(values, dict) else [repr(values)[:40]]
-            raise BadInput(f"The model's config.json has missing or unknown entries: {', '.join(map(str, strange))}.")
+        """From what config.json holds: every field and no other, but for adaptive_norm: older models had none."""
+        values = {"adaptive_norm": False, **values} if isinstance(values, dict) else {repr(values): None}
+        strange = set(values) ^ {field.name for field in dataclasses.fields(cls)}
+        if strange:
+            raise BadInput(f"The model's {CONFIG} has missing or unknown entries: {', '.join(sorted(strange))}.")
         return cls(**values)
+
+    def check(self, pictures: np.ndarray) -> None:
+        """BadInput unless the pictures are uint8 (N, size, size, channels)."""
+        if (
+            pictures.dtype != np.uint8
+            or pictures.ndim != 4
+            or pictures.shape[1:] != (self.size, self.size, self.channels)
+        ):
+            wanted = f"uint8 (N, {self.size}, {self.size}, {self.channels})"
+            raise BadInput(f"Pictures are {pictures.dtype} {pictures.shape}; the model wants {wanted}.")
 
 
 @dataclass(frozen=True)
@@ -202,10 +195,6 @@ class Decoder(nn.Module):
         return x
 
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
-HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-
-
 class VAE(nn.Module):
     """An encoder, a decoder and the noise level between a decoded picture and a real one.
 
@@ -270,77 +259,40 @@ class VAE(nn.Module):
         cls,
         source: str | Path,
         *,
-        revision: str | None = None,
-        token: str | None = None,
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,
+        **hub: str | None,
     ) -> "VAE":
-        """From a folder or a hub id ("owner/name", of this revision, with this token), in eval mode on the CPU.
+        """From a folder, or a hub id with hub.folder_of's revision and token; in eval mode on the CPU.
 
         encoder, decoder: as in VAE, where it was saved with networks of one's own. BadInput where a file is missing or damaged,
         a config has missing or unknown entries, or weights do not match it to the letter: seen before any memory is taken.
         """
+        from vae.storage.files import read_text
+        from vae.storage.hub import folder_of
+        from vae.storage.tensors import read_weights
+
         try:
-            config_file, weights_file = (_find(source, name, revision, token) for name in (CONFIG, WEIGHTS))
-            config = VAEConfig.from_dict(json.loads(config_file.read_text(encoding="utf-8")))
+            folder, _ = folder_of(source, (CONFIG, WEIGHTS), **hub)
+            config = VAEConfig.from_dict(json.loads(read_text(folder / CONFIG)))
             with torch.device("meta"):
                 model = cls(config, encoder, decoder)
-            state = read_tensors(weights_file, {name: t.shape for name, t in model.state_dict().items()})
-        except BadInput as error:
-            raise BadInput(f"{str(source)[-60:]} is no model that can be read: {error}") from error
-        except (OSError, ValueError, RecursionError) as error:  # ValueError: broken JSON or UTF-8
-            raise BadInput(
-                f"{str(source)[-60:]} is no whole model: it needs a readable {CONFIG} and {WEIGHTS}."
-            ) from error
-        model.load_state_dict(state, assign=True)
+            model.load_state_dict(read_weights(folder / WEIGHTS, model), assign=True)
+        except (ValueError, RecursionError) as error:  # BadInput, broken JSON, brackets in brackets
+            raise BadInput(f"{str(source)[-60:]} is no whole model: {error}") from error
         return model.eval()
-
-
-def _find(source: str | Path, name: str, revision: str | None, token: str | None) -> Path:
-    if Path(source).is_dir() or not HUB_ID.fullmatch(str(source)):
-        return Path(source) / name
-    from huggingface_hub import hf_hub_download  # a second to import, and only the hub needs it
-
-    return Path(hf_hub_download(str(source), name, revision=revision, token=token))
-
-
-def read_tensors(path: Path, shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
-    """A safetensors file -> its tensors as float32; BadInput unless it holds finite floats of just these names and shapes.
-
-    Names, shapes and types are read from the file's header, before memory is taken for a tensor.
-    """
-    try:
-        with safe_open(path, "pt") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-            found = {name: part.get_shape() for name, part in slices.items()}
-            wanted = {name: list(shape) for name, shape in shapes.items()}
-            wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-            if wrong:
-                raise BadInput(f"in {path.name} the tensor {wrong[0]:.60} and {len(wrong) - 1} more do not match.")
-            if strange := [name for name, part in slices.items() if part.get_dtype() not in ("F16", "BF16", "F32")]:
-                raise BadInput(f"in {path.name} {strange[0]:.60} is {slices[strange[0]].get_dtype()}, not F16 or F32.")
-            tensors = {name: file.get_tensor(name).float() for name in found}
-    except SafetensorError as error:
-        raise BadInput(f"{path.name} is damaged.") from error
-    if not all(tensor.isfinite().all() for tensor in tensors.values()):
-        raise BadInput(f"{path.name} holds values that are no numbers.")
-    return tensors
 
 
 def posterior_of(model: VAE, pictures: np.ndarray) -> Posterior:
     """uint8 (N, H, W, C) -> their posteriors, float32 on the CPU. BadInput for pictures of another form."""
-    config = model.config
-    if pictures.shape[1:] != (config.size, config.size, config.channels):
-        raise BadInput(
-            f"Pictures are {pictures.shape}; the model wants (N, {config.size}, {config.size}, {config.channels})."
-        )
-    means, logvars = [torch.empty(0, config.latent)], [torch.empty(0, config.latent)]
+    model.config.check(pictures)
+    empty = torch.empty(0, model.config.latent)
     with torch.inference_mode():
-        for part in _batches(pictures):
-            posterior = model.encode(to_tensor(part, model.device))
-            means.append(posterior.mean.cpu())
-            logvars.append(posterior.logvar.cpu())
-    return Posterior(torch.cat(means), torch.cat(logvars))
+        found = [model.encode(to_tensor(part, model.device)) for part in _batches(pictures)]
+    return Posterior(
+        torch.cat([empty, *(part.mean.cpu() for part in found)]),
+        torch.cat([empty, *(part.logvar.cpu() for part in found)]),
+    )
 
 
 def decoded(model: VAE, z: Tensor) -> np.ndarray:

@@ -2,22 +2,18 @@
 
 import dataclasses
 import json
-import logging
 import tomllib
 from dataclasses import dataclass, field
 from typing import Any
 
 from vae.data import SPLITS
-from vae.errors import BadInput, check_choices, check_numbers
+from vae.errors import BadInput, check_fields, chosen, limited, several
 from vae.model import VAEConfig
 
 FRAMINGS = ("square", "portrait", "digit", "garment")  # how vae.pictures.framing brings a picture to a model's form
-UNPAIRED = ("blends", "mixture")
 CARD_FIELDS = ("title", "license", "about", "credit", "failures")
 ENDS = ("steps", "epochs", "minutes")
 TABLES = ("model", "sharpen", "categories", "card")
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,30 +26,19 @@ class Sharpen:
     their own. unpaired: where pictures without an original come from, "blends" of the batch's latents or the fitted "mixture".
     """
 
-    share: float = 0.0
-    learning_rate: float = 8e-4
-    critic_widths: tuple[int, ...] = (16, 32, 64, 128)
-    pixel: float = 0.2
-    feature: float = 0.2
-    adversarial: float = 0.2
-    perceptual: float = 0.0
-    jury: float = 0.0
-    teacher_size: int = 0
-    unpaired: str = "blends"
+    share: float = limited(0.0, 0, 0.95)
+    learning_rate: float = limited(8e-4, 1e-7, 10)
+    critic_widths: tuple[int, ...] = several((16, 32, 64, 128), 8, 1, 1024)
+    pixel: float = limited(0.2, 0, 100)
+    feature: float = limited(0.2, 0, 100)
+    adversarial: float = limited(0.2, 0, 100)
+    perceptual: float = limited(0.0, 0, 100)
+    jury: float = limited(0.0, 0, 100)
+    teacher_size: int = limited(0, 0, 1024)
+    unpaired: str = chosen("blends", "blends", "mixture")
 
     def __post_init__(self) -> None:
-        pulls = ("pixel", "feature", "adversarial", "perceptual", "jury")
-        limits: dict = {"share": (0, 0.95), "learning_rate": (1e-7, 10), "teacher_size": (0, 1024)}
-        check_numbers(self, limits | dict.fromkeys(pulls, (0, 100)), "sharpen.")
-        check_choices(self, {"unpaired": UNPAIRED}, "sharpen.")
-        if isinstance(self.critic_widths, list):
-            object.__setattr__(self, "critic_widths", tuple(self.critic_widths))
-        widths = self.critic_widths
-        is_list = isinstance(widths, tuple) and 1 <= len(widths) <= 8
-        if not (is_list and all(type(width) is int and 1 <= width <= 1024 for width in widths)):
-            raise BadInput(
-                f"sharpen.critic_widths is {repr(widths)[:60]}; it must be 1 to 8 whole numbers from 1 to 1024."
-            )
+        check_fields(self, "sharpen.")
 
 
 @dataclass(frozen=True)
@@ -70,39 +55,32 @@ class TrainConfig:
     """
 
     data: str
-    framing: str = "square"
-    split: str = "hash"
-    steps: int = 0
-    epochs: float = 0
-    minutes: float = 0
-    batch: int = 128
-    learning_rate: float = 1e-3
-    warmup: float = 0.02
-    weight_decay: float = 1e-4
-    clip: float = 1000.0
-    beta: float = 1.0
-    kl_warmup: float = 0.1
-    free_bits: float = 0.0
-    perceptual: float = 0.0
-    ema: float = 0.999
-    flip: bool = False
-    show_data: bool = True
+    framing: str = chosen("square", *FRAMINGS)
+    split: str = chosen("hash", *SPLITS)
+    steps: int = limited(0, 0, 10**8)
+    epochs: float = limited(0, 0, 10**5)
+    minutes: float = limited(0, 0, 10**5)
+    batch: int = limited(128, 1, 65536)
+    learning_rate: float = limited(1e-3, 1e-7, 10)
+    warmup: float = limited(0.02, 0, 1)
+    weight_decay: float = limited(1e-4, 0, 10)
+    clip: float = limited(1000.0, 1e-6, 1e9)
+    beta: float = limited(1.0, 0, 1000)
+    kl_warmup: float = limited(0.1, 0, 1)
+    free_bits: float = limited(0.0, 0, 100)
+    perceptual: float = limited(0.0, 0, 100)
+    ema: float = limited(0.999, 0, 0.999999)
+    flip: bool = chosen(False, False, True)
+    show_data: bool = chosen(True, False, True)
     start: str = ""
-    seed: int = 0
+    seed: int = limited(0, 0, 2**31)
     model: VAEConfig = field(default_factory=VAEConfig)
     sharpen: Sharpen = field(default_factory=Sharpen)
     categories: dict[str, list[str]] = field(default_factory=dict)
     card: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        limits: dict = {
-            "steps": (0, 10**8), "epochs": (0, 10**5), "minutes": (0, 10**5), "batch": (1, 65536), "learning_rate": (1e-7, 10),
-            "warmup": (0, 1), "weight_decay": (0, 10), "clip": (1e-6, 1e9), "beta": (0, 1000), "kl_warmup": (0, 1),
-            "free_bits": (0, 100), "perceptual": (0, 100), "ema": (0, 0.999999), "seed": (0, 2**31),
-        }  # fmt: skip
-        check_numbers(self, limits)
-        flags: dict[str, tuple] = dict.fromkeys(("flip", "show_data"), (False, True))
-        check_choices(self, flags | {"framing": FRAMINGS, "split": SPLITS})
+        check_fields(self)
         if sum(getattr(self, end) > 0 for end in ENDS) != 1:
             raise BadInput("A recipe ends on exactly one of steps, epochs and minutes; set one of them above 0.")
         if not (isinstance(self.data, str) and self.data and isinstance(self.start, str)):
@@ -129,7 +107,9 @@ class TrainConfig:
             raise BadInput(f"The recipe is no valid TOML: {str(error)[:80]}.") from error
         if "data" not in values:
             raise BadInput('The recipe names no data; add a line such as data = "digits".')
-        _migrate(values)
+        from vae.storage.old import migrate
+
+        migrate(values)
         tables = {name: values.pop(name, {}) for name in TABLES}
         wrong = [name for name, table in tables.items() if not isinstance(table, dict)]
         if wrong:
@@ -180,29 +160,3 @@ def fields() -> dict[str, tuple[str, dataclasses.Field]]:
 def _key(name: str) -> str:
     is_bare = name.isascii() and name.replace("_", "").replace("-", "").isalnum()
     return name if is_bare else json.dumps(name, ensure_ascii=False)
-
-
-OLD_NAMES = {
-    "sharpen": "share", "sharpen_rate": "learning_rate", "critic_widths": "critic_widths", "pull_pixel": "pixel",
-    "pull_feature": "feature", "pull_adversarial": "adversarial", "pull_perceptual": "perceptual", "pull_jury": "jury",
-    "teacher_side": "teacher_size", "made_up": "unpaired",
-}  # fmt: skip
-
-
-def _migrate(values: dict[str, Any]) -> None:
-    """A recipe of version 0.1 -> the same one as it is written now, in place."""
-    old = [name for name in OLD_NAMES if name in values and not isinstance(values[name], dict)]
-    if not old and "rate" not in values:
-        return
-    table = {OLD_NAMES[name]: values.pop(name) for name in old}
-    if table:
-        values["sharpen"] = table
-    if "rate" in values:
-        values["learning_rate"] = values.pop("rate")
-    values.setdefault("split", "first tenth")
-    if isinstance(values.setdefault("model", {}), dict):
-        values["model"].setdefault("adaptive_norm", False)
-    log.warning(
-        "This recipe is of version 0.1: rate is now learning_rate, what only sharpening uses stands in [sharpen], the "
-        'held-out part is taken to be its "first tenth", and its decoder to be one without adaptive_norm.'
-    )

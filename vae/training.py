@@ -23,10 +23,10 @@ from vae.losses import negative_elbo
 from vae.model import VAE, to_tensor
 from vae.priors import Mixture
 from vae.recipe import TrainConfig
-from vae.run import Run, noise_of
 
 if typing.TYPE_CHECKING:
     from vae.runs.report import Progress
+    from vae.runs.run import Run
 
 SAVE_SECONDS = 60
 SNAPSHOT_STEPS = 200
@@ -58,6 +58,7 @@ def train(
     """
     from vae.runs import state
     from vae.runs.report import Report
+    from vae.runs.run import Run
 
     check(recipe, pictures)
     target = devices.pick(device)
@@ -112,11 +113,7 @@ def train(
 
 def check(recipe: TrainConfig, pictures: np.ndarray) -> None:
     """BadInput where these pictures cannot be learnt from by this recipe, or a package that it wants is missing."""
-    size, channels = recipe.model.size, recipe.model.channels
-    if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[1:] != (size, size, channels):
-        raise BadInput(
-            f"Pictures are {pictures.dtype} {pictures.shape}; the recipe wants uint8 (N, {size}, {size}, {channels})."
-        )
+    recipe.model.check(pictures)
     if len(pictures) < 2:
         raise BadInput(f"There are {len(pictures)} pictures to learn from; give at least two.")
     sharpen = recipe.sharpen
@@ -155,7 +152,7 @@ def schedule(recipe: TrainConfig, fraction: float) -> Schedule:
 class Steps:
     """Takes a run's steps, one at a time, on batches of pictures (N, H, W, C) uint8 that lie on its device."""
 
-    def __init__(self, run: Run, recipe: TrainConfig, pictures: Tensor, dtype: torch.dtype):
+    def __init__(self, run: "Run", recipe: TrainConfig, pictures: Tensor, dtype: torch.dtype):
         self.run, self.recipe, self.pictures, self.dtype = run, recipe, pictures, dtype
         self.batch = min(recipe.batch, len(pictures))
         self.per_epoch = len(pictures) // self.batch
@@ -167,7 +164,7 @@ class Steps:
     def take(self, now: Schedule) -> Tensor:
         """One update -> [loss, reconstruction, kl, gradient norm, critic's loss, kl of each unit], in nats."""
         run, recipe = self.run, self.recipe
-        generator = noise_of(recipe.seed, run.step)
+        generator = devices.noise_of(recipe.seed, run.step)
         inputs = {
             "mirrored": torch.rand(self.batch, generator=generator) < 0.5,
             "noise": torch.randn(self.batch, recipe.model.latent, generator=generator),
@@ -175,7 +172,8 @@ class Steps:
             "beta": torch.tensor(now.beta),
             "decay": torch.tensor(min(recipe.ema, (1 + run.step) / (10 + run.step))),  # young averages follow closely
         }
-        update, penalty = functools.partial(vae_step, run, recipe, self.dtype), 0.0
+        update: Callable[[dict[str, Tensor]], Tensor] = functools.partial(vae_step, run, recipe, self.dtype)
+        penalty = 0.0
         if now.is_sharpening:
             from vae.sharpen import step
 
@@ -188,21 +186,20 @@ class Steps:
         inputs = {name: tensor.to(self.pictures.device, non_blocking=is_gpu) for name, tensor in inputs.items()}
         inputs["rows"] = self.pictures[self._rows()]
         if is_gpu:
-            key = (now.is_sharpening, penalty)
             from vae.runs.recorded import Recorded
 
+            key = now.is_sharpening, penalty
             if key not in self.recorded:
                 self.recorded[key] = Recorded(run, update, inputs)
-            figures = self.recorded[key](inputs)
-        else:
-            figures = update(inputs)
+            update = self.recorded[key]
+        figures = update(inputs)
         run.step += 1
         return figures
 
     def _rows(self) -> Tensor:
         epoch, place = divmod(self.run.step, self.per_epoch)
         if epoch != self.epoch:
-            order = torch.randperm(len(self.pictures), generator=noise_of(self.recipe.seed, -1 - epoch))
+            order = torch.randperm(len(self.pictures), generator=devices.noise_of(self.recipe.seed, -1 - epoch))
             self.epoch, self.order = epoch, order.to(self.pictures.device)
         return self.order[place * self.batch : (place + 1) * self.batch]
 
@@ -212,7 +209,7 @@ class Steps:
             self.prior = None
 
 
-def vae_step(run: Run, recipe: TrainConfig, dtype: torch.dtype, inputs: dict[str, Tensor]) -> Tensor:
+def vae_step(run: "Run", recipe: TrainConfig, dtype: torch.dtype, inputs: dict[str, Tensor]) -> Tensor:
     """One update of the VAE, as Steps.take says; arithmetic alone, so that it can be recorded on a GPU and replayed."""
     x = batch_of(recipe, inputs)
     with torch.autocast(x.device.type, dtype=dtype, enabled=dtype != torch.float32):
@@ -251,7 +248,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: Tensor) -> None:
 
 
 @torch.no_grad()
-def follow(run: Run, decay: Tensor, sigma: Tensor | None) -> None:
+def follow(run: "Run", decay: Tensor, sigma: Tensor | None) -> None:
     """The averaged weights go a little after the ones that learn; buffers, such as running statistics, are taken over."""
     average: list[Tensor] = list(run.average.parameters())
     learning: list[Tensor] = list(run.model.parameters())
@@ -270,7 +267,7 @@ def follow(run: Run, decay: Tensor, sigma: Tensor | None) -> None:
 class Guard:
     """Remembers the last good state of a run, and takes it back there when a loss or a weight is no number."""
 
-    def __init__(self, run: Run):
+    def __init__(self, run: "Run"):
         self.run = run
         self.remember()
 

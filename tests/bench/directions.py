@@ -13,7 +13,7 @@ from tests.bench import readers
 from tests.bench.report import percent, table
 from vae import checkpoints
 from vae.checkpoints import Checkpoint
-from vae.directions import merged
+from vae.measure.directions import merged
 from vae.pictures import sets
 
 PEOPLE = 500

@@ -12,9 +12,9 @@ from PIL import Image
 
 from tests import test_faces, test_images
 from vae import checkpoints
-from vae.atlas import Atlas
 from vae.errors import BadInput
 from vae.pictures import faces, framing, images
+from vae.storage import atlases
 
 pytestmark = pytest.mark.browser
 finds = pytest.mark.skipif(find_spec("onnxruntime") is None, reason="nothing runs the finder: onnxruntime is missing")
@@ -80,7 +80,7 @@ def far(one: np.ndarray, other: np.ndarray) -> float:
 def example(name: str, index: int = 0) -> np.ndarray:
     if name not in checkpoints.names():
         pytest.skip(f"no checkpoint {name!r}")
-    return Atlas.load(checkpoints.root() / name).examples[index]
+    return atlases.load(checkpoints.root() / name).examples[index]
 
 
 def noise(height: int, width: int, channels: int = 3) -> np.ndarray:

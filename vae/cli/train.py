@@ -14,9 +14,8 @@ from tqdm import tqdm
 
 from vae import device as devices
 from vae import training
-from vae.data import Pictures
+from vae.data import Pictures, Report
 from vae.errors import BadInput
-from vae.files import claimed, read_text
 from vae.measure import evaluation
 from vae.model import VAEConfig
 from vae.pictures import sets
@@ -26,7 +25,9 @@ from vae.pictures.images import square
 from vae.publish.folder import check, is_whole, publish
 from vae.recipe import TrainConfig
 from vae.runs.report import Progress
+from vae.storage.files import claimed, read_text
 
+SHOWN = 10  # names and labels in a report, at most
 METRICS_SECONDS = 10  # between two rows of the table of figures, but for those with a held-out loss
 # The network for pictures of a size: what a CPU trains in minutes.
 SHAPES: dict[int, tuple[int, tuple[int, ...]]] = {64: (4, (64, 128, 256)), 32: (4, (64, 128)), 16: (2, (64, 128))}
@@ -53,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
         recipe, pictures, heldout = load(options, given, words)
         training.check(recipe, pictures.images)
         check(out, recipe, pictures, heldout)
-        print("\n".join(pictures.report.lines()), file=sys.stderr)
+        print("\n".join(told(pictures.report)), file=sys.stderr)
         progress = _learn(recipe, pictures, heldout, options, run_file)
         numbers = publish(
             out, progress.model, pictures, heldout, recipe, progress.history, seconds=progress.seconds, critic=progress.critic
@@ -132,3 +133,20 @@ def _note(progress: Progress, table: Path, is_first: bool, is_resumed: bool) -> 
         if is_first:
             writer.writeheader()
         writer.writerows(rows)
+
+
+def told(report: Report) -> list[str]:
+    """What happened when pictures were read, in sentences."""
+    sides = "; shorter sides from {0:,} to {2:,} pixels, the median {1:,}".format(*report.sides) if report.sides else ""
+    labels = [f"{label or '(none)'} {count:,}" for label, count in report.labels.items()]
+    rows = f"{report.without_row:,} pictures have no row, {report.without_picture:,} rows have no picture"
+    said = {
+        f"{report.read:,} pictures read{sides}.": True,
+        **{f"Left out: {name[-80:]}: {reason}": True for name, reason in report.skipped[:SHOWN]},
+        f"Left out: {len(report.skipped) - SHOWN:,} more.": len(report.skipped) > SHOWN,
+        f"attributes.csv: {rows}.": report.without_row + report.without_picture > 0,
+        f"Labels: {', '.join(labels[:SHOWN])}{', ...' * (len(labels) > SHOWN)}.": labels,
+        f"{report.near_duplicates:,} are nearly the same as another picture.": report.near_duplicates > 0,
+        f"{report.held_out:,} are held out to measure on, {report.read - report.held_out:,} are learnt from.": True,
+    }
+    return [line for line, is_told in said.items() if is_told]

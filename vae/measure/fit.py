@@ -6,7 +6,7 @@ from torch import Tensor
 
 from vae.atlas import SHARES, Atlas, errors
 from vae.device import noise_generator
-from vae.directions import fit_named
+from vae.measure.directions import fit_named
 from vae.model import VAE, decoded, posterior_of
 from vae.priors import fit_mixture
 

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vae.errors import BadInput
-from vae.files import written_folder, written_whole
+from vae.storage.files import written_folder, written_whole
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 PHONE_FORMATS = ("AVIF", "HEIF")  # as far as this Pillow reads them: AVIF from 11.3 on, HEIC with pillow-heif

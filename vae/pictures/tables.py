@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vae.directions import LARGEST, MOST_VALUES
+from vae.data import LARGEST, MOST_VALUES
 from vae.errors import BadInput
 
 MAX_COLUMNS = 100  # of a table of attributes

@@ -12,7 +12,7 @@ import torch
 from vae.atlas import Atlas
 from vae.checkpoints import Checkpoint
 from vae.data import Pictures
-from vae.directions import merged, why_not
+from vae.measure.directions import merged, why_not
 from vae.measure.evaluation import DISTANCES_NOTE, REAL, distance_table, markdown, table
 from vae.measure.features import TEACHER
 from vae.pictures.sets import TORCHVISION

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
-from vae.files import written_folder
 from vae.model import VAE
 from vae.publish.folder import refuse_foreign
+from vae.storage.files import written_folder
 
 WEIGHTS = "model.safetensors"
 GRAPHS = ("decoder.onnx", "encoder.onnx")

@@ -14,9 +14,8 @@ from torch import nn
 from vae import checkpoints
 from vae.checkpoints import FILES, MORE
 from vae.data import Pictures
-from vae.directions import merged
 from vae.errors import BadInput
-from vae.files import claimed, read_text, written_folder
+from vae.measure.directions import merged
 from vae.measure.evaluation import SIGMA_PICTURES, compare, estimate_sigma, evaluate
 from vae.measure.fit import fit_atlas
 from vae.model import VAE, VAEConfig
@@ -24,6 +23,8 @@ from vae.publish.card import card
 from vae.publish.figures import draw_figures
 from vae.recipe import TrainConfig
 from vae.sharpen import critic as critics
+from vae.storage import atlases
+from vae.storage.files import claimed, read_text, written_folder
 
 KEPT_PICTURES = 5000  # that the atlas of a visitor's model is fitted on
 
@@ -70,11 +71,12 @@ def publish(
             critics.save(critic, beside / "critic.safetensors")
         shipped = VAE.from_pretrained(beside).to(model.device)
         known = train if figures else train.take(slice(0, KEPT_PICTURES))
-        fit_atlas(
+        atlas = fit_atlas(
             shipped, known.images, merged(known.attributes or {}, recipe.categories), heldout=heldout.images,
             labels=(heldout.attributes or {}).get("label"), may_show=recipe.show_data, seed=recipe.seed,
             first=heldout.names.index(recipe.start) if recipe.start else None,
-        ).save(beside)  # fmt: skip
+        )  # fmt: skip
+        atlases.save(atlas, beside)
         result = evaluate(shipped, heldout.images, recipe.seed)
         checkpoint = checkpoints.load(beside, device=str(model.device))
         rows = compare(checkpoint, train, heldout, recipe.seed) if figures else {}

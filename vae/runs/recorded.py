@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vae.run import Run
+from vae.runs.run import Run
 
 
 class Recorded:

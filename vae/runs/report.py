@@ -14,7 +14,7 @@ from vae.losses import negative_elbo
 from vae.measure.evaluation import passes
 from vae.model import VAE, to_pictures, to_tensor
 from vae.recipe import TrainConfig
-from vae.run import Run
+from vae.runs.run import Run
 from vae.training import Schedule, Steps, on_device
 
 HELDOUT_PICTURES, HELDOUT_SHARE = 500, 20  # how many are measured while training, in at most a twentieth of the time

@@ -9,9 +9,9 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 
 from vae.errors import BadInput
-from vae.files import written_whole
 from vae.recipe import ENDS, TrainConfig, fields
-from vae.run import Run
+from vae.runs.run import Run
+from vae.storage.files import written_whole
 
 
 def save(run: Run, path: Path, recipe: TrainConfig, pictures: str) -> None:

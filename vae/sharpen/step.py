@@ -1,18 +1,22 @@
 """One step of sharpening: an update of the decoder, taught by critic, jury and teacher, and one of those who judge."""
 
 import math
+import typing
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vae.device import noise_of
 from vae.losses import negative_elbo
 from vae.model import to_tensor
 from vae.priors import Mixture, fit_mixture
 from vae.recipe import TrainConfig
-from vae.run import Run, noise_of
 from vae.sharpen.critic import SHIFT, judge
 from vae.training import batch_of, follow, set_learning_rate
+
+if typing.TYPE_CHECKING:
+    from vae.runs.run import Run
 
 PENALTY = 0.02  # on the critic's slope, every PENALTY_STEPS steps as many times as strong (Karras et al. 2020, "lazy")
 PENALTY_STEPS = 8
@@ -25,7 +29,7 @@ def penalty_at(step: int) -> float:
     return 0.0 if step % PENALTY_STEPS else PENALTY_STEPS * PENALTY
 
 
-def prior_of(run: Run, recipe: TrainConfig, pictures: Tensor) -> Mixture:
+def prior_of(run: "Run", recipe: TrainConfig, pictures: Tensor) -> Mixture:
     """The mixture that samples will come from, of pictures (N, H, W, C) uint8: sharpening leaves the encoder as it is."""
     latents, generator = [], noise_of(recipe.seed, 0)
     with torch.inference_mode():
@@ -53,7 +57,7 @@ def inputs_of(recipe: TrainConfig, generator: torch.Generator, batch: int, prior
 
 
 def sharpen_step(
-    run: Run, recipe: TrainConfig, dtype: torch.dtype, penalty: float, inputs: dict[str, Tensor]
+    run: "Run", recipe: TrainConfig, dtype: torch.dtype, penalty: float, inputs: dict[str, Tensor]
 ) -> Tensor:
     """One update of the decoder and one of the critics; returns what Steps.take says.
 

@@ -5,7 +5,6 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from vae import device as devices
 from vae.model import VAE
 from vae.recipe import TrainConfig
 
@@ -85,8 +84,3 @@ def _adam(module: nn.Module, rate: float, betas: tuple[float, float], weight_dec
             "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
         }
     return optimizer
-
-
-def noise_of(seed: int, step: int) -> torch.Generator:
-    """The generator of one step (0 and up) or of one epoch's order (-1 and down)."""
-    return devices.noise_generator((seed * 1_000_000_007 + 2 * abs(step) + (step < 0)) % 2**63)

@@ -4,34 +4,17 @@ Attributes are columns of length N: numbers, where NaN is a gap, or words.
 """
 
 import os
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vae.data import held_out
+from vae.atlas import Named
+from vae.data import LARGEST, MOST_VALUES, held_out
 from vae.errors import BadInput
 
 MIN_EXAMPLES = 50  # of each side of an attribute, or no knob is made of it
-MOST_VALUES = 16  # of a column of words; more are names, not kinds
-LARGEST = 1e30  # a number from here on is a slip, and counts as a gap: its square would overflow
 TOLD = 0.5  # the share of a column's variance from which on a column of words says the same
-
-
-@dataclass(frozen=True)
-class Named:
-    """An attribute's direction: adding vector (D,) goes from without to with, or up by one standard deviation.
-
-    The step is the distance between the means of the two groups, all other attributes being equal. A value of a column of
-    words is called "column=value".
-    """
-
-    name: str
-    vector: Tensor
-    measure: str  # "balanced accuracy" or "correlation", on latents left out of the fit
-    score: float
-    share: float  # of the pictures that have it, 0 to 1; 0.5 for numbers
 
 
 def fit_named(mean: Tensor, attributes: dict[str, np.ndarray]) -> tuple[Named, ...]:

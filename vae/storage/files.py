@@ -9,31 +9,37 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from filelock import FileLock, Timeout
+
 from vae.errors import BadInput
 
-try:
-    import fcntl
-except ImportError:  # Windows, where O_TEMPORARY takes a file away when its process ends
-    fcntl = None  # type: ignore[assignment]
-LOCKING = os.O_CREAT | (os.O_RDWR if fcntl else os.O_EXCL | getattr(os, "O_TEMPORARY", 0))
 HERE, EXCHANGE = -100, 2  # Linux's AT_FDCWD and RENAME_EXCHANGE
 
 
 @contextmanager
 def claimed(path: Path) -> Iterator[Path]:
-    """The folder .NAME.writing beside `path`, empty but for a lock: nobody else can claim `path` until the block ends.
+    """The empty folder .NAME.writing beside `path`, under a lock: nobody else can claim `path` until the block ends.
 
     What a killed writer left there is swept, or takes its old place where that is empty. BadInput while another process has it.
     """
-    aside = path.parent / f".{path.name}.writing"
-    with _said(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = _locked(aside / "lock", path)
+    aside, lock = (path.parent / f".{path.name}.{ending}" for ending in ("writing", "lock"))
     with ExitStack() as after:
-        after.callback(_release, aside, lock)
+        with _said(path):
+            try:
+                after.enter_context(FileLock(lock, blocking=False))
+            except Timeout as error:
+                raise BadInput(f"Another process is writing {path}; wait for it, or name another place.") from error
+            after.callback(_unlinked, lock)  # while it is held: whoever comes by now sees that its file is gone
+            aside.mkdir(exist_ok=True)
+            after.callback(aside.rmdir)
         _settle(path, aside)
         after.callback(_settle, path, aside)
         yield aside
+
+
+def _unlinked(lock: Path) -> None:
+    with suppress(PermissionError):  # Windows does it by itself
+        lock.unlink()
 
 
 @contextmanager
@@ -42,24 +48,6 @@ def _said(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise BadInput(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
-
-
-def _locked(file: Path, path: Path) -> int:
-    """A descriptor of the file, locked: the system lets go of it when this process ends, however it ends."""
-    while True:
-        with suppress(FileExistsError):  # mkdir(exist_ok=True) fails where its owner takes it away meanwhile
-            file.parent.mkdir()
-        with suppress(FileNotFoundError), ExitStack() as undone:  # its last owner may be taking it away: once more
-            try:
-                lock = os.open(file, LOCKING)
-                undone.callback(os.close, lock)
-                if fcntl:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except (BlockingIOError, FileExistsError) as error:
-                raise BadInput(f"Another process is writing {path}; wait for it, or name another place.") from error
-            if os.path.samestat(os.fstat(lock), file.stat()):
-                undone.pop_all()
-                return lock
 
 
 def _settle(path: Path, aside: Path) -> None:
@@ -71,14 +59,6 @@ def _settle(path: Path, aside: Path) -> None:
                 shutil.rmtree(leftover)
             else:
                 leftover.unlink(missing_ok=True)
-
-
-def _release(aside: Path, lock: int) -> None:
-    with suppress(OSError):  # Windows does it by itself
-        (aside / "lock").unlink()
-    os.close(lock)
-    with suppress(OSError):  # another process may have it by now
-        aside.rmdir()
 
 
 @contextmanager

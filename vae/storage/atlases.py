@@ -1,0 +1,84 @@
+"""An atlas on disk: atlas.safetensors for its numbers, atlas.json for its words."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from vae.atlas import SHARES, Atlas, Named
+from vae.errors import BadInput
+from vae.priors import COMPONENTS, Mixture
+from vae.storage.files import read_text
+from vae.storage.tensors import Heads, read_tensors
+
+PLAIN = ("kl", "mean", "covariance", "directions", "spreads", "likelihoods")  # saved under their own names
+KEYS = ("name", "measure", "score", "share")  # of a named direction
+MIXTURE = ("weights", "means", "factors")
+
+
+def save(atlas: Atlas, folder: Path) -> None:
+    """Writes atlas.safetensors and atlas.json into the folder."""
+    tensors = {name: getattr(atlas, name) for name in PLAIN}
+    tensors |= {f"mixture.{name}": getattr(atlas.mixture, name) for name in MIXTURE}
+    tensors["examples"] = torch.from_numpy(atlas.examples)
+    if atlas.named:
+        tensors["named"] = torch.stack([row.vector for row in atlas.named])
+    safetensors.torch.save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "atlas.safetensors")
+    rows = [{key: getattr(row, key) for key in KEYS} for row in atlas.named]
+    words = {"familiar_error": atlas.familiar_error, "named": rows}
+    (folder / "atlas.json").write_text(json.dumps(words, indent=1), encoding="utf-8")
+
+
+def load(folder: Path) -> Atlas:
+    """What save wrote. BadInput where a part is missing, damaged or of the wrong shape or type: nothing else is loaded."""
+    try:
+        words = json.loads(read_text(folder / "atlas.json"))
+        rows = [Named(vector=torch.empty(0), **{key: row[key] for key in KEYS}) for row in words["named"]]
+        _check_words(rows, words["familiar_error"])
+        tensors = read_tensors(folder / "atlas.safetensors", lambda heads: _check_heads(heads, len(rows)))
+        if not (tensors["mixture.weights"] > 0).all():
+            raise ValueError("it has weights that are not positive")
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
+        why = f": {error}".removesuffix(".") if isinstance(error, ValueError) else ""
+        raise BadInput(f"The atlas in {folder} is missing or damaged{why}.") from error
+    named = zip(rows, tensors.get("named", ()), strict=True)
+    return Atlas(
+        **{name: tensors[name] for name in PLAIN},
+        named=tuple(replace(row, vector=vector) for row, vector in named),
+        mixture=Mixture(*(tensors[f"mixture.{name}"] for name in MIXTURE)),
+        examples=tensors["examples"].numpy(),
+        familiar_error=float(words["familiar_error"]),
+    )
+
+
+def _check_heads(found: Heads, named: int) -> None:
+    """ValueError unless the tensors are those of an atlas, and of a size that one can have."""
+    if "kl" in found and "likelihoods" not in found:
+        raise ValueError("it was made by an earlier version; train the model again")
+    units, parts = found["kl"][1], found["mixture.weights"][1]
+    pictures, side, _, channels = found["examples"][1:]
+    wanted: Heads = {"likelihoods": ("F32", SHARES), "examples": ("U8", pictures, side, side, channels)}
+    wanted |= dict.fromkeys(("kl", "mean", "spreads"), ("F32", units))
+    wanted |= dict.fromkeys(("covariance", "directions"), ("F32", units, units))
+    wanted |= {"mixture.weights": ("F32", parts), "mixture.means": ("F32", parts, units)}
+    wanted |= {"mixture.factors": ("F32", parts, units, units)} | ({"named": ("F32", named, units)} if named else {})
+    if found != wanted:
+        raise ValueError("its shapes or types are not an atlas's")
+    if not (units and pictures) or units > 512 or parts > max(COMPONENTS) or pictures > 1000 or side > 256:
+        raise ValueError(f"it is too large or empty, with {units} units, {parts} components and {pictures} pictures")
+
+
+def _check_words(rows: list[Named], familiar_error: Any) -> None:
+    """ValueError for a name twice or of no fit text, and for numbers that are none or out of their range."""
+    if len({row.name for row in rows}) < len(rows):
+        raise ValueError("it has a name twice")
+    for row in rows:
+        is_named = isinstance(row.name, str) and 0 < len(row.name) <= 100
+        if not is_named or row.measure not in ("balanced accuracy", "correlation"):
+            raise ValueError("it has a direction without a name or a measure")
+    numbers = [familiar_error, *(value for row in rows for value in (row.score, row.share))]
+    if not all(type(value) in (int, float) and -1 <= value <= 1 for value in numbers):  # NaN is not
+        raise ValueError("it has a score, share or error that is no number in its range")
