@@ -47,12 +47,11 @@ def passes(model: VAE, pictures: np.ndarray | Tensor, seed: int) -> Iterator[tup
 
 @torch.inference_mode()
 def evaluate(model: VAE, pictures: np.ndarray, seed: int = 0) -> dict[str, float]:
-    """uint8 (N, H, W, C) -> the figures that NUMBERS explains; the noise of the posterior samples comes from the seed."""
-    config = model.config
-    if len(pictures) == 0 or pictures.shape[1:] != (config.size, config.size, config.channels):
-        raise BadInput(
-            f"Pictures are {pictures.shape}; the model wants (N, {config.size}, {config.size}, {config.channels})."
-        )
+    """uint8 (N, H, W, C) -> the figures that NUMBERS explains, with the seed's noise. BadInput for none, or of another form."""
+    config, count = model.config, len(pictures)
+    config.check(pictures)
+    if not count:
+        raise BadInput("There are no pictures to measure on; give at least one.")
     reconstruction, squared, unit_kl = 0.0, 0.0, torch.zeros(config.latent, dtype=torch.float64)
     for x, logits, posterior in passes(model, pictures, seed):
         if config.likelihood == "bernoulli":
@@ -61,7 +60,6 @@ def evaluate(model: VAE, pictures: np.ndarray, seed: int = 0) -> dict[str, float
             reconstruction += float(gaussian(torch.sigmoid(logits), x, model.sigma).sum())
         unit_kl += posterior.kl().sum(dim=0).double().cpu()
         squared += _squared(model.decode(posterior.mode()), x)
-    count = len(pictures)
     kl, rmse = float(unit_kl.sum()) / count, (squared / count) ** 0.5
     numbers = {
         "pictures": count,

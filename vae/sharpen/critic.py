@@ -103,13 +103,11 @@ def shifted(pictures: list[Tensor], shift: Tensor) -> list[Tensor]:
 
 @dataclass(frozen=True)
 class Judged:
-    """What one look at a batch gave: losses (scalars), and the pull on the drawn pictures (N, C, H, W)."""
+    """What one look at a batch gave."""
 
-    critic_loss: Tensor
+    critic_loss: Tensor  # a scalar
     critics_gradients: tuple[Tensor, ...]  # of the parameters of Critics, in their order
-    adversarial: Tensor
-    feature: Tensor
-    pull: Tensor  # a gradient for the drawn pictures, to be descended
+    pull: Tensor  # (N, C, H, W): a gradient for the drawn pictures, to be descended
 
 
 def judge(
@@ -163,8 +161,7 @@ def judge(
     if penalty:
         total = total + penalty * _slope(critics.critic, seen_real)
     gradients = torch.autograd.grad(total, list(critics.parameters()))
-    pull = pull / drawn[0].numel()
-    return Judged(critic_loss.detach(), gradients, verdict_loss.detach(), feature_loss.detach(), pull)
+    return Judged(critic_loss.detach(), gradients, pull / drawn[0].numel())
 
 
 def _paired(real: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
