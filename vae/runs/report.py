@@ -62,11 +62,12 @@ class Report:
     ):
         self.run, self.recipe, self.batch, self.epoch_share = run, recipe, steps.batch, 1 / steps.per_epoch
         device = run.model.device
-        some = None if heldout is None else heldout[:: max(1, len(heldout) // HELDOUT_PICTURES)]
-        self.heldout = None if some is None else on_device(some, device)
-        self.shown = None if preview is None else to_tensor(preview, device)
-        count = 0 if preview is None else len(preview)
-        self.z = latents.sample_normal(count, recipe.model.latent, recipe.seed).to(device)
+        self.heldout = self.shown = None
+        if heldout is not None:
+            self.heldout = on_device(heldout[:: max(1, len(heldout) // HELDOUT_PICTURES)], device)
+        if preview is not None:
+            self.shown = to_tensor(preview, device)
+            self.z = latents.sample_normal(len(preview), recipe.model.latent, recipe.seed).to(device)
         self.figures = [0.0] * len(self.empty())
         self.figures[1:3] = run.history[-1][1:] if run.history else (0.0, 0.0)
         self.step, self.seconds, self.note = run.step, run.seconds, ""

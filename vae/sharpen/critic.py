@@ -128,10 +128,9 @@ def judge(
     # Two looks, not one at all pictures: the gradients for the drawn ones then need not pass through the real ones.
     (scores, features), (real_scores, real_features) = critics.critic(seen_drawn), critics.critic(seen_real)
     critic_loss, verdict_loss = _paired(real_scores, scores)
-    feature_loss = torch.zeros((), device=drawn.device)
-    for mine, of_real in zip(features, real_features, strict=True):
-        aim = of_real.detach()
-        feature_loss = feature_loss + (mine[:rows] - aim).square().mean() / aim.square().mean().clamp_min(1e-6)
+    pairs = zip(features, [one.detach() for one in real_features], strict=True)
+    apart = [(mine[:rows] - aim).square().mean() / aim.square().mean().clamp_min(1e-6) for mine, aim in pairs]
+    feature_loss = torch.stack(apart).sum()
 
     def pull_of(loss: Tensor) -> Tensor:
         return torch.autograd.grad(loss, drawn, retain_graph=True)[0]
