@@ -14,12 +14,13 @@ import pytest
 from PIL import Image
 
 from ui import static
-from vae import checkpoints, files
+from vae import checkpoints
 from vae.__main__ import write_page
 from vae.cli import main
 from vae.measure import evaluation
 from vae.pictures import sets
 from vae.publish.folder import refuse_foreign
+from vae.storage import files
 
 RECIPE = """
 data = "digits-small"
