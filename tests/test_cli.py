@@ -14,12 +14,13 @@ import pytest
 from PIL import Image
 
 from ui import static
-from vae import checkpoints, files
+from vae import checkpoints
 from vae.__main__ import write_page
 from vae.cli import main
 from vae.measure import evaluation
 from vae.pictures import sets
 from vae.publish.folder import refuse_foreign
+from vae.storage import files
 
 RECIPE = """
 data = "digits-small"
@@ -248,8 +249,11 @@ def test_a_finished_run_is_made_longer_and_its_figures_go_on(grey, tmp_path, cap
     steps = [float(row["step"]) for row in found]
     assert steps == sorted(steps) and steps[-1] == 8 and 4 in steps
     assert float(found[-1]["heldout"]) and float(found[-1]["reconstruction"])
+    (tmp_path / "model.metrics.csv").write_text("step,seconds\n1,999\n")
     main([*command, "--steps", "2", "--force"])
-    assert float(rows(tmp_path / "model.metrics.csv")[-1]["step"]) == 2
+    found = rows(tmp_path / "model.metrics.csv")
+    assert float(found[-1]["step"]) == 2
+    assert all(float(row["seconds"]) < 999 for row in found)  # nothing of the run that went
 
 
 def test_pictures_without_a_recipe_make_a_model(tmp_path, capsys):

@@ -97,7 +97,7 @@ def test_a_run_of_another_recipe_is_refused_and_says_in_what(pictures, tmp_path)
     run_file = tmp_path / "model.run"
     last_of(train(TINY, pictures, run_file=run_file, device="cpu"))
     other = TINY.override(beta=2.0, sharpen_pixel=0.5)
-    with pytest.raises(BadInput, match=r"beta is 2\.0, was 1\.0, sharpen\.pixel is 0\.5, was 0\.2"):
+    with pytest.raises(BadInput, match=r"beta is 2\.0, was 1\.0, sharpen_pixel is 0\.5, was 0\.2"):
         last_of(train(other, pictures, run_file=run_file, resume=True))
     run_file.write_bytes(b"half of a fi")
     with pytest.raises(BadInput, match="cannot be read"):

@@ -1,7 +1,6 @@
 """The command line: python -m vae train | sample | reconstruct | morph | evaluate | export | page."""
 
 import argparse
-import dataclasses
 import logging
 import sys
 from collections.abc import Callable
@@ -14,8 +13,7 @@ from vae.cli import train, verbs
 from vae.errors import BadInput
 from vae.recipe import fields
 
-CHECKPOINT_HELP = "a name under checkpoints/, a folder, or a hub id such as owner/name"
-CHECKPOINT = {"metavar": "CHECKPOINT", "help": CHECKPOINT_HELP}
+CHECKPOINT = {"metavar": "CHECKPOINT", "help": "a name under checkpoints/, a folder, or a hub id such as owner/name"}
 DIR: dict[str, Any] = {"type": Path, "metavar": "DIR"}
 OUT: dict[str, Any] = {
     "type": Path, "required": True, "metavar": "OUT",
@@ -23,6 +21,11 @@ OUT: dict[str, Any] = {
 }  # fmt: skip
 SEED = {"type": int, "default": 0, "metavar": "S", "help": "the same seed, the same pictures"}
 DATA = {"metavar": "ROOT_OR_ZIP", "help": "where the recipe's pictures are (default: $VAE_DATA)"}
+# What turns a flag's text into a recipe's value, where its type does not.
+READERS: dict[Any, Callable[[str], Any]] = {
+    bool: lambda text: bool(("false", "true").index(text.lower())),
+    tuple[int, ...]: lambda text: tuple(int(part) for part in text.split(",")),
+}
 
 # A verb: what it runs, what it does, an example (or two), and its arguments for argparse.
 VERBS: dict[str, tuple[Callable[[argparse.Namespace], None], str, str, dict[str, dict[str, Any]]]] = {
@@ -90,16 +93,17 @@ VERBS: dict[str, tuple[Callable[[argparse.Namespace], None], str, str, dict[str,
         "export avatars",
         {"checkpoint": CHECKPOINT, "--out": DIR | {"help": "default: the checkpoint's own; of one from the hub NAME-onnx"}},
     ),
+    "page": (
+        verbs.page,
+        "Write the playground, all but training, as static files that need no server.",
+        "page avatars digits --out site\n  python -m vae page digits --single-file --out digits.html",
+        {
+            "checkpoints": CHECKPOINT | {"nargs": "+", "help": f"{CHECKPOINT['help']}; the first is shown first"},
+            "--out": OUT | {"help": "a folder, or with --single-file a file"},
+            "--single-file": {"action": "store_true", "help": "all in one HTML file, for one checkpoint"},
+        },
+    ),
 }  # fmt: skip
-PAGE: tuple[str, str, dict[str, dict[str, Any]]] = (
-    "Write the playground, all but training, as static files that need no server.",
-    "page avatars digits --out site\n  python -m vae page digits --single-file --out digits.html",
-    {
-        "checkpoints": CHECKPOINT | {"nargs": "+", "help": f"{CHECKPOINT_HELP}; the first is shown first"},
-        "--out": OUT | {"help": "a folder, or with --single-file a file"},
-        "--single-file": {"action": "store_true", "help": "all in one HTML file, for one checkpoint"},
-    },
-)
 
 
 def main(arguments: list[str] | None = None, write_page: Callable[..., list[Path]] | None = None) -> None:
@@ -108,8 +112,8 @@ def main(arguments: list[str] | None = None, write_page: Callable[..., list[Path
     write_page(checkpoints, out, single_file): what the verb `page` calls; it stands above this library, and without it there
     is no such verb.
     """
-    known = VERBS if write_page is None else {**VERBS, "page": (verbs.page_with(write_page), *PAGE)}
-    options = _parser(known).parse_args(arguments)
+    options = _parser([verb for verb in VERBS if verb != "page" or write_page]).parse_args(arguments)
+    options.write_page = write_page
     # The hub's client explains missing files at length; our own sentence follows.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
@@ -118,10 +122,11 @@ def main(arguments: list[str] | None = None, write_page: Callable[..., list[Path
         sys.exit(f"vae {options.verb}: {error}")
 
 
-def _parser(known: dict) -> argparse.ArgumentParser:
+def _parser(known: list[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m vae", description=__doc__)
     places = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for verb, (run, summary, example, arguments) in known.items():
+    for verb in known:
+        run, summary, example, arguments = VERBS[verb]
         added = places.add_parser(
             verb, help=summary, description=summary, epilog=f"example:\n  python -m vae {example}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -134,15 +139,6 @@ def _parser(known: dict) -> argparse.ArgumentParser:
             group = added.add_argument_group("recipe fields", "each overrides the recipe's own value")
             for name, (_, field) in fields().items():
                 flag = "--dataset" if name == "data" else f"--{name.replace('_', '-')}"
-                group.add_argument(flag, dest=f"recipe_{name}", type=_reader(field), metavar="VALUE")
+                read: Any = READERS.get(field.type, field.type)
+                group.add_argument(flag, dest=f"recipe_{name}", type=read, metavar="VALUE")
     return parser
-
-
-def _reader(field: dataclasses.Field) -> Callable[[str], Any]:
-    """What turns a flag's text into the field's type."""
-    if field.name in ("widths", "critic_widths"):
-        return lambda text: tuple(int(part) for part in text.split(","))
-    if field.type is bool:
-        return lambda text: bool(("false", "true").index(text.lower()))
-    assert isinstance(field.type, type)
-    return field.type

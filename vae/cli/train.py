@@ -3,10 +3,10 @@
 import argparse
 import csv
 import dataclasses
+import math
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from vae.runs.report import Progress
 from vae.storage.files import claimed, read_text
 
 SHOWN = 10  # names and labels in a report, at most
-METRICS_SECONDS = 10  # between two rows of the table of figures
+METRICS_SECONDS = 10  # between two rows of the table of figures, but for those with a held-out loss
 # The network for pictures of a size: what a CPU trains in minutes.
 SHAPES: dict[int, tuple[int, tuple[int, ...]]] = {64: (4, (64, 128, 256)), 32: (4, (64, 128)), 16: (2, (64, 128))}
 
@@ -36,16 +36,22 @@ SHAPES: dict[int, tuple[int, tuple[int, ...]]] = {64: (4, (64, 128, 256)), 32: (
 def run(options: argparse.Namespace) -> None:
     """Trains and publishes as the flags say. BadInput for all that would fail later, before the first step."""
     out, run_file = options.out, options.out.with_name(f"{options.out.name}.run")
-    if is_whole(out) and not (options.force or options.resume):
-        _ask(
-            f"{out} holds a finished checkpoint; replace it?",
-            "add --force, or --resume and more --steps to go on with it.",
-        )
+    is_to_go_on = options.force or options.resume
+    if is_whole(out) and not is_to_go_on:
+        question = f"{out} holds a finished checkpoint; replace it? [y/N] "
+        if not (sys.stdin.isatty() and input(question).strip().lower() in ("y", "yes")):
+            raise BadInput(
+                f"{out} holds a finished checkpoint; add --force, or --resume and more --steps to go on with it."
+            )
     with claimed(out.with_name(f"{out.name}.training")):  # a second run would write to the same state
-        if run_file.exists() and not (options.force or options.resume):
+        if run_file.exists() and not is_to_go_on:
             raise BadInput(f"{run_file} holds a run; add --resume to go on with it, or --force to start anew.")
         devices.pick(options.device)
-        recipe, pictures, heldout = (_by_recipe if options.source.suffix == ".toml" else _by_pictures)(options)
+        flags = {name: value for name, value in vars(options).items() if name.startswith("recipe_")}
+        given = {name.removeprefix("recipe_"): value for name, value in flags.items() if value is not None}
+        words = {name: value for name in ("title", "license") if (value := getattr(options, name))}
+        load = _by_recipe if options.source.suffix == ".toml" else _by_pictures
+        recipe, pictures, heldout = load(options, given, words)
         training.check(recipe, pictures.images)
         check(out, recipe, pictures, heldout)
         print("\n".join(told(pictures.report)), file=sys.stderr)
@@ -54,23 +60,18 @@ def run(options: argparse.Namespace) -> None:
             out, progress.model, pictures, heldout, recipe, progress.history, seconds=progress.seconds, critic=progress.critic
         )  # fmt: skip
         print(evaluation.table(numbers))
-        size = run_file.stat().st_size / 2**20
-        print(
-            f"{run_file} ({size:,.0f} MB) keeps the run, for --resume and more --steps; delete it otherwise.",
-            file=sys.stderr,
-        )
+        print(f"{run_file} keeps the run, for --resume and more --steps; delete it otherwise.", file=sys.stderr)
 
 
-def _by_recipe(options: argparse.Namespace) -> tuple[TrainConfig, Pictures, Pictures]:
-    recipe = TrainConfig.from_toml(read_text(options.source)).override(**_given(options))
-    recipe = dataclasses.replace(recipe, card={**recipe.card, **_words(options)})
+def _by_recipe(options: argparse.Namespace, given: dict, words: dict) -> tuple[TrainConfig, Pictures, Pictures]:
+    recipe = TrainConfig.from_toml(read_text(options.source)).override(**given)
     form = Form(recipe.framing, recipe.model.size, recipe.model.channels)
+    recipe = dataclasses.replace(recipe, card=recipe.card | words)
     return recipe, *sets.load(recipe.data, options.data, split=recipe.split, **vars(form))
 
 
-def _by_pictures(options: argparse.Namespace) -> tuple[TrainConfig, Pictures, Pictures]:
+def _by_pictures(options: argparse.Namespace, given: dict, words: dict) -> tuple[TrainConfig, Pictures, Pictures]:
     """A recipe for pictures that have none: 64 pixels, or less where they are smaller; grey where all are."""
-    given = _given(options)
     framing = given.get("framing", "square")
     whole = from_files(options.source, size=given.get("size", 64), channels=given.get("channels", 3), framing=framing)
     sides, channels = whole.report.sides or (64, 64, 64), given.get("channels", 3)
@@ -87,36 +88,25 @@ def _by_pictures(options: argparse.Namespace) -> tuple[TrainConfig, Pictures, Pi
         data=name, framing=framing, batch=batch, learning_rate=1.5e-3, kl_warmup=0.2, steps=max(1500, 40 * count // batch),
         model=VAEConfig(size, channels, 16 if count < 500 else 32 if count < 5000 else 64, widths, stem, sigma_floor=0.03),
     )  # fmt: skip
-    words = {"title": name, "license": "other", "about": f"Trained on {count:,} pictures of {name}."} | _words(options)
+    words = {"title": name, "license": "other", "about": f"Trained on {count:,} pictures of {name}."} | words
     recipe = dataclasses.replace(recipe.override(**given), card=words)
     return recipe, *sets.divided(whole, recipe.split)
-
-
-def _given(options: argparse.Namespace) -> dict:
-    """The recipe's entries among the flags."""
-    flags = {name.removeprefix("recipe_"): value for name, value in vars(options).items() if name.startswith("recipe_")}
-    return {name: value for name, value in flags.items() if value is not None}
-
-
-def _words(options: argparse.Namespace) -> dict[str, str]:
-    return {name: value for name in ("title", "license") if (value := getattr(options, name))}
 
 
 def _learn(
     recipe: TrainConfig, pictures: Pictures, heldout: Pictures, options: argparse.Namespace, run_file: Path
 ) -> Progress:
     """The last Progress of a run that reached its end. BadInput, with what to do, where it was stopped."""
-    steps, stopped = 0, []
-    with (
-        _signals(lambda *_: stopped.append(True)),
-        tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {postfix}") as bar,
-    ):
-        run = training.train(
+    stopped: list[bool] = []
+    noted = -math.inf
+    with ExitStack() as after:
+        for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl+C and a polite kill end the run at its next step
+            after.callback(signal.signal, number, signal.signal(number, lambda *_: stopped.append(True)))
+        bar = after.enter_context(tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {postfix}"))
+        for progress in training.train(
             recipe, pictures.images, heldout=heldout.images, run_file=run_file, resume=options.resume,
             stop=lambda: bool(stopped), device=options.device, precision=options.precision,
-        )  # fmt: skip
-        table = Metrics(run_file.with_suffix(".metrics.csv"))
-        for progress in run:
+        ):  # fmt: skip
             bar.n = round(100 * progress.fraction, 1)
             bar.set_postfix_str(
                 f"step {progress.step}, reconstruction {progress.reconstruction:.1f} + KL {progress.kl:.1f} nats, "
@@ -124,55 +114,25 @@ def _learn(
             )
             if progress.note:
                 bar.write(progress.note, file=sys.stderr)
-            table.note(progress, is_new=steps == 0)
-            steps = progress.step
+            if progress.heldout is not None or progress.seconds - noted >= METRICS_SECONDS:
+                _note(progress, run_file.with_suffix(".metrics.csv"), noted < 0, options.resume)
+                noted = progress.seconds
     if not progress.is_whole:
         raise BadInput(f"stopped at step {progress.step}; the same command with --resume goes on from there.")
     return progress
 
 
-class Metrics:
-    """Progress.metrics as a table beside the run: a row every METRICS_SECONDS, and one for each held-out loss."""
-
-    def __init__(self, path: Path):
-        self.path, self.seconds = path, 0.0
-
-    def note(self, progress: Progress, is_new: bool) -> None:
-        """is_new: the first of a sitting; rows of steps that a killed run took after its last save then go."""
-        rows: list[dict] = []
-        if is_new and progress.step > 1 and self.path.is_file():
-            with self.path.open(newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.DictReader(file) if float(row["step"]) < progress.step]
-        if not (
-            is_new
-            or progress.done
-            or progress.heldout is not None
-            or progress.seconds - self.seconds >= METRICS_SECONDS
-        ):
-            return
-        self.seconds = progress.seconds
-        with self.path.open("w" if is_new else "a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, [*Progress.FIGURES, "heldout"])
-            if is_new:
-                writer.writeheader()
-            writer.writerows([*rows, progress.metrics()])
-
-
-@contextmanager
-def _signals(handler) -> Iterator[None]:
-    """Ctrl+C and a polite kill call the handler instead."""
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
-
-
-def _ask(question: str, else_do: str) -> None:
-    """BadInput, which says what else to do, unless somebody at a terminal says yes."""
-    if not (sys.stdin.isatty() and input(f"{question} [y/N] ").strip().lower() in ("y", "yes")):
-        raise BadInput(f"{question.partition(';')[0]}; {else_do}")
+def _note(progress: Progress, table: Path, is_first: bool, is_resumed: bool) -> None:
+    """Adds Progress.metrics to the table; the first of a resumed run drops what one that was killed told after its last save."""
+    rows: list[dict] = [progress.metrics()]
+    if is_first and is_resumed and table.is_file():
+        with table.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if float(row["step"]) < progress.step] + rows
+    with table.open("w" if is_first else "a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [*Progress.FIGURES, "heldout"])
+        if is_first:
+            writer.writeheader()
+        writer.writerows(rows)
 
 
 def told(report: Report) -> list[str]:

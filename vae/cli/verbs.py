@@ -3,8 +3,6 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
@@ -61,9 +59,6 @@ def export(options: argparse.Namespace) -> None:
         print(f"{path}  {path.stat().st_size:,} bytes, with the weights beside it")
 
 
-def page_with(write_page: Callable[..., list[Path]]) -> Callable[[argparse.Namespace], None]:
-    def page(options: argparse.Namespace) -> None:
-        written = write_page(options.checkpoints, options.out, options.single_file)
-        print(f"{options.out}  {len(written)} files, {sum(path.stat().st_size for path in written):,} bytes")
-
-    return page
+def page(options: argparse.Namespace) -> None:
+    written = options.write_page(options.checkpoints, options.out, options.single_file)
+    print(f"{options.out}  {len(written)} files, {sum(path.stat().st_size for path in written):,} bytes")

@@ -10,42 +10,40 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vae.measure.features import NETWORK, STAGES, maps, network
+from vae.measure.features import NETWORK, cosine_distance, maps, network
 from vae.model import to_tensor
 
+PLACES = (3, 5, 11, 16)  # of the maps that perceptual compares, as features.maps counts them
 SIDE = 128  # pixels, that the network sees; it was trained at 224, and sees enough of a small picture at this
 BATCH = 100
 NEAREST_SIDE = 32
 
 
-def _stages(pictures: np.ndarray, device: torch.device | str) -> list[Tensor]:
-    """-> feature maps of STAGES, finest first, and the last one's (N, 1280, H, W)."""
+def _maps(pictures: np.ndarray, device: torch.device | str) -> list[Tensor]:
+    """-> the feature maps at PLACES, finest first, and the network's last (N, 1280, H, W)."""
     x = F.interpolate(to_tensor(pictures, device), size=(SIDE, SIDE), mode="bilinear", antialias=True)
-    _, *blocks = maps(x, NETWORK)
-    net = network(NETWORK, str(device))
-    return [*(blocks[i] for i in STAGES[NETWORK]), net._swish(net._bn1(net._conv_head(blocks[-1])))]
+    found, net = maps(x, NETWORK, PLACES), network(NETWORK, str(device))
+    return [*found, net._swish(net._bn1(net._conv_head(found[-1])))]
 
 
 @torch.inference_mode()
 def features(pictures: np.ndarray, device: torch.device | str = "cpu") -> np.ndarray:
     """-> (N, 1280) float64: the network's last feature map, averaged over places."""
-    parts = [
-        _stages(pictures[i : i + BATCH], device)[-1].mean(dim=(2, 3)).cpu() for i in range(0, len(pictures), BATCH)
-    ]
-    return torch.cat(parts).double().numpy()
+    batches = (pictures[i : i + BATCH] for i in range(0, len(pictures), BATCH))
+    return torch.cat([_maps(batch, device)[-1].mean(dim=(2, 3)).cpu() for batch in batches]).double().numpy()
 
 
 @torch.inference_mode()
 def perceptual(a: np.ndarray, b: np.ndarray, device: torch.device | str = "cpu") -> float:
-    """Pictures, pair by pair -> 0 for the same, up to 2: one minus the cosine of their feature vectors, averaged over places,
+    """Pictures, pair by pair -> 0 for the same, up to 2: one minus the cosine of their feature vectors.
 
-    scales and pairs (after Zhang et al. 2018, without their learnt weights).
+    Averaged over places, scales and pairs (after Zhang et al. 2018, without their learnt weights).
     """
-    apart = []
+    total = 0.0
     for i in range(0, len(a), BATCH):
-        pairs = zip(*(_stages(part[i : i + BATCH], device)[:-1] for part in (a, b)), strict=True)
-        apart.append(torch.stack([1 - F.cosine_similarity(one, other, dim=1).mean(dim=(1, 2)) for one, other in pairs]))
-    return float(torch.cat(apart, dim=1).mean())
+        mine, others = (_maps(part[i : i + BATCH], device)[:-1] for part in (a, b))
+        total += float(cosine_distance(mine, others)) * len(mine[0])
+    return total / (len(PLACES) * len(a))
 
 
 def frechet(a: np.ndarray, b: np.ndarray) -> float:
@@ -67,46 +65,38 @@ def kernel(a: np.ndarray, b: np.ndarray) -> float:
 
     The kernel of the Kernel Inception Distance (Binkowski et al. 2018), on other features.
     """
+    from sklearn.metrics.pairwise import polynomial_kernel  # that one, by default
 
-    def mean(x: np.ndarray, y: np.ndarray, is_same: bool) -> float:
-        values = (x @ y.T / x.shape[1] + 1) ** 3
-        if not is_same:
-            return float(values.mean())
-        return float((values.sum() - np.trace(values)) / (len(x) * (len(x) - 1)))
-
-    return mean(a, a, True) + mean(b, b, True) - 2 * mean(a, b, False)
+    found = -2 * polynomial_kernel(a, b).mean()
+    for values in (polynomial_kernel(a), polynomial_kernel(b)):
+        found += (values.sum() - np.trace(values)) / (len(values) * (len(values) - 1))
+    return float(found)
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
     """Pictures, pair by pair -> the mean structural similarity, 1 for the same (Wang et al. 2004): Gaussian window, sigma 1.5."""
     from scipy.ndimage import gaussian_filter
 
-    def blurred(values: np.ndarray) -> np.ndarray:
-        return gaussian_filter(values, (0, 1.5, 1.5, 0), truncate=3.5)  # 11 x 11 pixels
-
-    found = []
-    for i in range(0, len(a), BATCH):
-        x, y = (part[i : i + BATCH].astype(np.float64) / 255 for part in (a, b))
-        mean_x, mean_y = blurred(x), blurred(y)
-        var_x, var_y = blurred(x * x) - mean_x**2, blurred(y * y) - mean_y**2
-        both = blurred(x * y) - mean_x * mean_y
-        same = (2 * mean_x * mean_y + 0.01**2) * (2 * both + 0.03**2)
-        similarity = same / ((mean_x**2 + mean_y**2 + 0.01**2) * (var_x + var_y + 0.03**2))
-        edge = 5 if min(x.shape[1:3]) > 10 else 0  # where the whole window lies inside, if it does anywhere
-        found.append(similarity[:, edge : x.shape[1] - edge, edge : x.shape[2] - edge].mean(axis=(1, 2, 3)))
-    return float(np.concatenate(found).mean())
+    edge = 5 if min(a.shape[1:3]) > 10 else 0  # where the whole window lies inside, if it does anywhere
+    inside, found = slice(edge, -edge or None), []
+    for one, other in zip(a, b, strict=True):
+        x, y = one / 255, other / 255
+        moments = np.stack([x, y, x * x, y * y, x * y])
+        mean_x, mean_y, xx, yy, xy = gaussian_filter(moments, (0, 1.5, 1.5, 0), truncate=3.5)  # over 11 x 11 pixels
+        squares, product = mean_x**2 + mean_y**2, mean_x * mean_y
+        same = (2 * product + 0.01**2) * (2 * (xy - product) + 0.03**2)
+        similarity = same / ((squares + 0.01**2) * (xx + yy - squares + 0.03**2))
+        found.append(similarity[inside, inside].mean())
+    return float(np.mean(found))
 
 
 def nearest(pictures: np.ndarray, among: np.ndarray) -> np.ndarray:
     """Pictures (N, ...) -> (N,): root mean squared distance to the nearest of `among`, both at 32 x 32, values in [0, 1]."""
+    from sklearn.metrics import pairwise_distances_argmin_min
 
-    def small(part: np.ndarray) -> Tensor:
-        parts = [
-            F.interpolate(to_tensor(part[i : i + 1000]), size=(NEAREST_SIDE,) * 2, mode="area").flatten(1)
-            for i in range(0, len(part), 1000)
-        ]
-        return torch.cat(parts)
+    def small(part: np.ndarray) -> np.ndarray:
+        batches = (to_tensor(part[i : i + BATCH]) for i in range(0, len(part), BATCH))
+        return torch.cat([F.interpolate(x, size=(NEAREST_SIDE,) * 2, mode="area").flatten(1) for x in batches]).numpy()
 
     known = small(among)
-    least = torch.cat([torch.cdist(rows, known).min(dim=1).values for rows in small(pictures).split(500)])
-    return (least / known.shape[1] ** 0.5).numpy()
+    return pairwise_distances_argmin_min(small(pictures), known)[1] / known.shape[1] ** 0.5

@@ -1,22 +1,24 @@
 """What a trained model is worth on pictures it never saw."""
 
+from collections.abc import Iterable, Iterator, Sequence
+
 import numpy as np
 import torch
+from torch import Tensor
 
-from vae import device as devices
 from vae.atlas import PRIORS
 from vae.checkpoints import Checkpoint
 from vae.data import Pictures
+from vae.device import noise_generator
 from vae.errors import BadInput
 from vae.losses import bernoulli, gaussian
 from vae.measure import distances, features
-from vae.model import VAE, to_tensor
+from vae.model import BATCH, VAE, Posterior, to_tensor
 
-BATCH = 250
 SIGMA_PICTURES = 5000
 COMPARED = 5000  # pictures on each side of a distance between sets
 FEWEST = 1500  # with fewer pictures than features a covariance says nothing
-REAL = "other real pictures"  # compare's first row
+REAL, AGAIN = "other real pictures", "reconstructions of those"  # compare's first rows
 NEAREST = 1000  # pictures whose nearest neighbour in the training set is looked for
 
 # key -> unit and how the number is made
@@ -31,33 +33,33 @@ NUMBERS = {
     "units": ("", "numbers in a latent"),
     "sigma": ("of the range 0 to 1", "noise of the gaussian likelihood, estimated on training pictures"),
 }
-BERNOULLI_NOTE = (
-    "The Bernoulli term takes grey values for probabilities: it ranks models of this kind, but it is no density of "
-    "grey pictures, and must not be compared with one."
-)
 
 
+@torch.inference_mode()
+def passes(model: VAE, pictures: np.ndarray | Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor, Posterior]]:
+    """uint8 (N, H, W, C) -> BATCH at a time: x (B, C, H, W) in [0, 1], logits of posterior samples, and the posterior."""
+    generator = noise_generator(seed)
+    for start in range(0, len(pictures), BATCH):
+        x = to_tensor(pictures[start : start + BATCH], model.device)
+        logits, posterior = model(x, generator)
+        yield x, logits.float(), posterior
+
+
+@torch.inference_mode()
 def evaluate(model: VAE, pictures: np.ndarray, seed: int = 0) -> dict[str, float]:
-    """uint8 (N, H, W, C) -> the figures that NUMBERS explains; the noise of the posterior samples comes from the seed."""
-    config = model.config
-    if len(pictures) == 0 or pictures.shape[1:] != (config.size, config.size, config.channels):
-        raise BadInput(
-            f"Pictures are {pictures.shape}; the model wants (N, {config.size}, {config.size}, {config.channels})."
-        )
-    generator = devices.noise_generator(seed)
+    """uint8 (N, H, W, C) -> the figures that NUMBERS explains, with the seed's noise. BadInput for none, or of another form."""
+    config, count = model.config, len(pictures)
+    config.check(pictures)
+    if not count:
+        raise BadInput("There are no pictures to measure on; give at least one.")
     reconstruction, squared, unit_kl = 0.0, 0.0, torch.zeros(config.latent, dtype=torch.float64)
-    with torch.inference_mode():
-        for start in range(0, len(pictures), BATCH):
-            x = to_tensor(pictures[start : start + BATCH], model.device)
-            posterior = model.encode(x)
-            logits = model.decode_logits(posterior.sample(generator)).float()
-            if config.likelihood == "bernoulli":
-                reconstruction += float(bernoulli(logits, x).sum())
-            else:
-                reconstruction += float(gaussian(torch.sigmoid(logits), x, model.sigma).sum())
-            unit_kl += posterior.kl().sum(dim=0).double().cpu()
-            squared += float((model.decode(posterior.mode()) - x).square().mean(dim=(1, 2, 3)).sum())
-    count = len(pictures)
+    for x, logits, posterior in passes(model, pictures, seed):
+        if config.likelihood == "bernoulli":
+            reconstruction += float(bernoulli(logits, x).sum())
+        else:
+            reconstruction += float(gaussian(torch.sigmoid(logits), x, model.sigma).sum())
+        unit_kl += posterior.kl().sum(dim=0).double().cpu()
+        squared += _squared(model.decode(posterior.mode()), x)
     kl, rmse = float(unit_kl.sum()) / count, (squared / count) ** 0.5
     numbers = {
         "pictures": count,
@@ -72,15 +74,26 @@ def evaluate(model: VAE, pictures: np.ndarray, seed: int = 0) -> dict[str, float
     return numbers if config.likelihood == "bernoulli" else {**numbers, "sigma": float(model.sigma)}
 
 
+def _squared(mean: Tensor, x: Tensor) -> float:
+    return float((mean - x).square().mean(dim=(1, 2, 3)).sum())
+
+
+def estimate_sigma(model: VAE, pictures: np.ndarray, seed: int = 0) -> float:
+    """The analytically optimal sigma of the gaussian likelihood on uint8 pictures, for posterior samples; not under the floor."""
+    squared = sum(_squared(torch.sigmoid(logits), x) for x, logits, _ in passes(model, pictures, seed))
+    return max((squared / len(pictures)) ** 0.5, model.config.sigma_floor)
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; a | within a cell, as in p(x|z), is no border."""
+    lines = (" | ".join(cell.replace("|", r"\|") for cell in cells) for cells in (head, ["---"] * len(head), *rows))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
 def table(numbers: dict[str, float]) -> str:
     """The figures as a Markdown table, each with its unit and how it was made."""
-    rows = ["| number | value | unit | how |", "|---|---|---|---|"]
-    for key, value in numbers.items():
-        unit, how = NUMBERS[key]
-        digits = ",.0f" if abs(value) >= 1000 else ".4g"
-        escaped = how.replace("|", r"\|")  # as in p(x|z)
-        rows.append(f"| {key} | {value:{digits}} | {unit} | {escaped} |")
-    return "\n".join(rows)
+    texts = {key: f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}" for key, value in numbers.items()}
+    return markdown(("number", "value", "unit", "how"), [(key, text, *NUMBERS[key]) for key, text in texts.items()])
 
 
 def compare(checkpoint: Checkpoint, train: Pictures, heldout: Pictures, seed: int = 0) -> dict[str, dict[str, float]]:
@@ -97,38 +110,33 @@ def compare(checkpoint: Checkpoint, train: Pictures, heldout: Pictures, seed: in
     reference, spare = train.images[order[:count]], train.images[order[count:]]
     real = np.concatenate([heldout.images, spare])[:count]
     again = checkpoint.decode(checkpoint.encode(real))
-    sets = {REAL: real, "reconstructions of those": again}
+    sets = {REAL: real, AGAIN: again}
     for prior in PRIORS:
-        z = checkpoint.atlas.prior(prior, count, seed, 1.0)
-        sets[f"samples, {prior} prior"] = checkpoint.decode(z)
-    device = checkpoint.model.device
+        sets[f"samples, {prior} prior"] = checkpoint.decode(checkpoint.atlas.prior(prior, count, seed))
     rows: dict[str, dict[str, float]] = {name: {} for name in sets}
-    if features.has_network() and count >= FEWEST:
+    device, has_network = checkpoint.model.device, features.has_network()
+    if has_network and count >= FEWEST:
         aim = distances.features(reference, device)
         for name, pictures in sets.items():
             found = distances.features(pictures, device)
             rows[name] = {"frechet": distances.frechet(found, aim), "kernel": 1000 * distances.kernel(found, aim)}
-    for name in (REAL, "reconstructions of those"):
-        rows[name]["trained_on"] = 1 - min(len(heldout), count) / count
     known = train.images if len(heldout) >= NEAREST else reference
-    for name, pictures in sets.items():
-        if name != "reconstructions of those":
-            rows[name]["nearest"] = float(distances.nearest(pictures[:NEAREST], known).mean())
-    shown = slice(0, min(len(heldout), COMPARED))
-    rows["reconstructions of those"]["ssim"] = distances.ssim(real[shown], again[shown])
-    if features.has_network():
-        rows["reconstructions of those"]["perceptual"] = distances.perceptual(real[shown], again[shown], device)
+    for name in sets.keys() - {AGAIN}:
+        rows[name]["nearest"] = float(distances.nearest(sets[name][:NEAREST], known).mean())
+    shown = min(len(heldout), count)
+    rows[REAL]["trained_on"] = rows[AGAIN]["trained_on"] = 1 - shown / count
+    rows[AGAIN]["ssim"] = distances.ssim(real[:shown], again[:shown])
+    if has_network:
+        rows[AGAIN]["perceptual"] = distances.perceptual(real[:shown], again[:shown], device)
     return rows
 
 
 def distance_table(rows: dict[str, dict[str, float]]) -> str:
     """What compare found as a Markdown table."""
     columns = ("trained_on", "frechet", "kernel", "nearest", "ssim", "perceptual")
-    lines = ["| pictures | " + " | ".join(columns) + " |", "|---" * (1 + len(columns)) + "|"]
-    for name, found in rows.items():
-        cells = [f"{found[column]:.4g}" if column in found else "" for column in columns]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    texts = {name: {column: f"{value:.4g}" for column, value in found.items()} for name, found in rows.items()}
+    cells = [(name, *(found.get(column, "") for column in columns)) for name, found in texts.items()]
+    return markdown(("pictures", *columns), cells)
 
 
 DISTANCES_NOTE = (
@@ -138,14 +146,3 @@ DISTANCES_NOTE = (
     "perceptual: reconstructions of held-out pictures against their originals, 1 and 0 being the same. trained_on: the share "
     "of a row's pictures that the model was trained on."
 )
-
-
-def estimate_sigma(model: VAE, pictures: np.ndarray, seed: int = 0) -> float:
-    """The analytically optimal sigma of the gaussian likelihood on uint8 pictures, for posterior samples; not under the floor."""
-    generator = devices.noise_generator(seed)
-    squared = 0.0
-    with torch.inference_mode():
-        for start in range(0, len(pictures), BATCH):
-            x = to_tensor(pictures[start : start + BATCH], model.device)
-            squared += float((model.decode(model.encode(x).sample(generator)) - x).square().mean(dim=(1, 2, 3)).sum())
-    return max((squared / len(pictures)) ** 0.5, model.config.sigma_floor)

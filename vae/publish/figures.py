@@ -22,14 +22,12 @@ def draw_figures(folder: Path, checkpoint: Checkpoint, heldout: Pictures | None,
     def picture_figure(pictures: np.ndarray, columns: int, name: str, labels: list[str]) -> None:
         rows = -(-len(pictures) // columns)
         figure = matplotlib.figure.Figure(figsize=(0.75 * columns, 0.75 * rows))
-        axes = figure.subplots(rows, columns, squeeze=False)
+        bare, narrow = {"xticks": [], "yticks": [], "frame_on": False}, {"wspace": 0.04, "hspace": 0.04}
+        axes = figure.subplots(rows, columns, squeeze=False, subplot_kw=bare, gridspec_kw=narrow)
         for axis, picture in zip(axes.flat, pictures, strict=False):
             axis.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="bilinear")
-        for axis in axes.flat:
-            axis.set(xticks=[], yticks=[], frame_on=False)
         for axis, label in zip(axes[:, 0], labels, strict=False):
             axis.set_ylabel(label, rotation=0, ha="right", va="center")
-        figure.subplots_adjust(wspace=0.04, hspace=0.04)
         save(figure, name)
 
     steps, reconstruction, kl = np.array(history).T if history else np.zeros((3, 1))

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vae import device as devices
 from vae import latents
 from vae.losses import negative_elbo
-from vae.model import BATCH, VAE, to_pictures, to_tensor
+from vae.measure.evaluation import passes
+from vae.model import VAE, to_pictures, to_tensor
 from vae.recipe import TrainConfig
 from vae.runs.run import Run
 from vae.training import Schedule, Steps, on_device
@@ -62,11 +62,12 @@ class Report:
     ):
         self.run, self.recipe, self.batch, self.epoch_share = run, recipe, steps.batch, 1 / steps.per_epoch
         device = run.model.device
-        some = None if heldout is None else heldout[:: max(1, len(heldout) // HELDOUT_PICTURES)]
-        self.heldout = None if some is None else on_device(some, device)
-        self.shown = None if preview is None else to_tensor(preview, device)
-        count = 0 if preview is None else len(preview)
-        self.z = latents.sample_normal(count, recipe.model.latent, recipe.seed).to(device)
+        self.heldout = self.shown = None
+        if heldout is not None:
+            self.heldout = on_device(heldout[:: max(1, len(heldout) // HELDOUT_PICTURES)], device)
+        if preview is not None:
+            self.shown = to_tensor(preview, device)
+            self.z = latents.sample_normal(len(preview), recipe.model.latent, recipe.seed).to(device)
         self.figures = [0.0] * len(self.empty())
         self.figures[1:3] = run.history[-1][1:] if run.history else (0.0, 0.0)
         self.step, self.seconds, self.note = run.step, run.seconds, ""
@@ -125,12 +126,10 @@ class Report:
 @torch.inference_mode()
 def heldout_loss(model: VAE, recipe: TrainConfig, pictures: Tensor) -> float:
     """Pictures (N, H, W, C) uint8 -> their negative ELBO in nats per picture, always with the same noise."""
-    generator, total = devices.noise_generator(recipe.seed), 0.0
-    for part in pictures.split(BATCH):
-        x = to_tensor(part, part.device)
-        logits, posterior = model(x, generator)
+    total = 0.0
+    for x, logits, posterior in passes(model, pictures, recipe.seed):
         terms = negative_elbo(
-            logits.float(), x, posterior, likelihood=recipe.model.likelihood, sigma_floor=recipe.model.sigma_floor
+            logits, x, posterior, likelihood=recipe.model.likelihood, sigma_floor=recipe.model.sigma_floor
         )
-        total += float(terms.loss) * len(part)
+        total += float(terms.loss) * len(x)
     return total / len(pictures)

@@ -1,6 +1,5 @@
 """A run's file: how it is put down, and taken up again on the same pictures by the same recipe."""
 
-import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -10,7 +9,7 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 
 from vae.errors import BadInput
-from vae.recipe import ENDS, TrainConfig
+from vae.recipe import ENDS, TrainConfig, fields
 from vae.runs.run import Run
 from vae.storage.files import written_whole
 
@@ -55,11 +54,9 @@ def fingerprint(pictures: np.ndarray) -> str:
 
 def _differing(saved: TrainConfig, given: TrainConfig) -> str:
     """The entries in which two recipes differ, in words: "batch is 64, was 32"; what the weights do not hang on aside."""
-    aside = (*ENDS, "card", "categories", "show_data", "start")
-    one, other = ({k: v for k, v in dataclasses.asdict(recipe).items() if k not in aside} for recipe in (saved, given))
-    pairs = [(name, one[name], other[name]) for name in one if one[name] != other[name]]
-    flat = []
-    for name, was, now in pairs:
-        inner = [(f"{name}.{k}", was[k], now[k]) for k in was if was[k] != now[k]] if isinstance(was, dict) else []
-        flat += inner or [(name, was, now)]
-    return ", ".join(f"{name} is {now}, was {was}" for name, was, now in flat)
+    found = []
+    for name, (table, field) in fields().items():
+        was, now = (getattr(getattr(recipe, table) if table else recipe, field.name) for recipe in (saved, given))
+        if was != now and name not in (*ENDS, "show_data", "start"):
+            found.append(f"{name} is {now}, was {was}")
+    return ", ".join(found)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vae.measure.features import STAGES, TEACHER
+from vae.measure.features import cosine_distance
 from vae.recipe import Sharpen
 from vae.sharpen import teacher
 
@@ -103,13 +103,11 @@ def shifted(pictures: list[Tensor], shift: Tensor) -> list[Tensor]:
 
 @dataclass(frozen=True)
 class Judged:
-    """What one look at a batch gave: losses (scalars), and the pull on the drawn pictures (N, C, H, W)."""
+    """What one look at a batch gave."""
 
-    critic_loss: Tensor
+    critic_loss: Tensor  # a scalar
     critics_gradients: tuple[Tensor, ...]  # of the parameters of Critics, in their order
-    adversarial: Tensor
-    feature: Tensor
-    pull: Tensor  # a gradient for the drawn pictures, to be descended
+    pull: Tensor  # (N, C, H, W): a gradient for the drawn pictures, to be descended
 
 
 def judge(
@@ -130,10 +128,9 @@ def judge(
     # Two looks, not one at all pictures: the gradients for the drawn ones then need not pass through the real ones.
     (scores, features), (real_scores, real_features) = critics.critic(seen_drawn), critics.critic(seen_real)
     critic_loss, verdict_loss = _paired(real_scores, scores)
-    feature_loss = torch.zeros((), device=drawn.device)
-    for mine, of_real in zip(features, real_features, strict=True):
-        aim = of_real.detach()
-        feature_loss = feature_loss + (mine[:rows] - aim).square().mean() / aim.square().mean().clamp_min(1e-6)
+    pairs = zip(features, [one.detach() for one in real_features], strict=True)
+    apart = [(mine[:rows] - aim).square().mean() / aim.square().mean().clamp_min(1e-6) for mine, aim in pairs]
+    feature_loss = torch.stack(apart).sum()
 
     def pull_of(loss: Tensor) -> Tensor:
         return torch.autograd.grad(loss, drawn, retain_graph=True)[0]
@@ -150,8 +147,8 @@ def judge(
         with torch.no_grad():
             real_maps = teacher.feature_maps(seen_real, sharpen.teacher_size, is_whole)
     if sharpen.perceptual:
-        known = len(STAGES[TEACHER]) + 1
-        loss = teacher.cosine_distance([one[:rows] for one in maps[:known]], real_maps[:known])
+        known = len(teacher.PLACES)
+        loss = cosine_distance([one[:rows] for one in maps[:known]], real_maps[:known])
         pulls.append((sharpen.perceptual, pull_of(loss), rows))
     if critics.jury is not None:
         jury_loss, jury_verdict, slope = _jury_losses(critics.jury, maps, real_maps)
@@ -163,8 +160,7 @@ def judge(
     if penalty:
         total = total + penalty * _slope(critics.critic, seen_real)
     gradients = torch.autograd.grad(total, list(critics.parameters()))
-    pull = pull / drawn[0].numel()
-    return Judged(critic_loss.detach(), gradients, verdict_loss.detach(), feature_loss.detach(), pull)
+    return Judged(critic_loss.detach(), gradients, pull / drawn[0].numel())
 
 
 def _paired(real: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vae.device import noise_of
 from vae.losses import negative_elbo
-from vae.model import to_tensor
+from vae.model import posterior_of
 from vae.priors import Mixture, fit_mixture
 from vae.recipe import TrainConfig
 from vae.sharpen.critic import SHIFT, judge
@@ -20,7 +20,6 @@ if typing.TYPE_CHECKING:
 
 PENALTY = 0.02  # on the critic's slope, every PENALTY_STEPS steps as many times as strong (Karras et al. 2020, "lazy")
 PENALTY_STEPS = 8
-PRIOR_BATCH = 500
 CRITIC_HASTE = 2.0  # times the decoder's learning rate (Heusel et al. 2017, "two time-scale update rule")
 
 
@@ -31,11 +30,8 @@ def penalty_at(step: int) -> float:
 
 def prior_of(run: "Run", recipe: TrainConfig, pictures: Tensor) -> Mixture:
     """The mixture that samples will come from, of pictures (N, H, W, C) uint8: sharpening leaves the encoder as it is."""
-    latents, generator = [], noise_of(recipe.seed, 0)
-    with torch.inference_mode():
-        for part in pictures.split(PRIOR_BATCH):
-            latents.append(run.model.encode(to_tensor(part, part.device)).sample(generator).cpu())
-    return fit_mixture(torch.cat(latents), recipe.seed)
+    posterior = posterior_of(run.model, pictures.cpu().numpy())
+    return fit_mixture(posterior.sample(noise_of(recipe.seed, 0)), recipe.seed)
 
 
 def inputs_of(recipe: TrainConfig, generator: torch.Generator, batch: int, prior: Mixture | None) -> dict[str, Tensor]:
