@@ -63,12 +63,8 @@ def test_an_export_is_small_plain_and_whole_in_a_folder_of_its_own(tmp_path, cap
         assert {node.op_type for node in graph.graph.node} <= PLAIN
         kinds = {tensor.type.tensor_type.elem_type for tensor in [*graph.graph.input, *graph.graph.output]}
         assert kinds == {onnx.TensorProto.FLOAT}
-
-
-def test_an_export_makes_the_same_bytes_again(tmp_path):
-    pytest.importorskip("onnxscript")
-    first, again = (export(checkpoints.load("digits"), tmp_path / name) for name in ("a", "b"))
-    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
+    for path in export(checkpoints.load("digits"), tmp_path / "again"):
+        assert path.read_bytes() == (tmp_path / "new" / path.name).read_bytes()  # byte for byte
 
 
 def test_weights_of_another_model_are_not_taken_for_its_own(tmp_path):
@@ -113,6 +109,7 @@ def test_a_checkpoint_keeps_all_it_has_when_graphs_come_beside_it(tmp_path, monk
 
 def test_a_checkpoint_from_the_hub_goes_into_a_folder_of_its_own_and_never_into_the_cache(tmp_path, monkeypatch):
     pytest.importorskip("onnxscript")
+    monkeypatch.setattr("vae.publish.export._graph", lambda *_: b"a graph")
     snapshot, blobs = tmp_path / "cache" / "snapshot", tmp_path / "cache" / "blobs"
     snapshot.mkdir(parents=True)
     blobs.mkdir()
@@ -124,7 +121,6 @@ def test_a_checkpoint_from_the_hub_goes_into_a_folder_of_its_own_and_never_into_
     export(found)
     assert {path.name for path in (tmp_path / "smilers-onnx").iterdir()} == {*GRAPHS, "model.safetensors"}
     assert not (tmp_path / "smilers-onnx" / "model.safetensors").is_symlink()
-    assert_alike(tmp_path / "smilers-onnx", checkpoints.load("digits"))
     with pytest.raises(BadInput, match="something else"):
         export(found, snapshot)
     assert (
