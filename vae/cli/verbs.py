@@ -17,6 +17,7 @@ MAX_COUNT, MAX_STEPS = 100_000, 1000
 
 
 def sample(options: argparse.Namespace) -> None:
+    images.check_out(options.out)
     if not 1 <= options.count <= MAX_COUNT:
         raise BadInput(f"--count is {options.count}; it must be from 1 to {MAX_COUNT:,}.")
     checkpoint = checkpoints.load(options.checkpoint, options.device)
@@ -25,6 +26,7 @@ def sample(options: argparse.Namespace) -> None:
 
 
 def reconstruct(options: argparse.Namespace) -> None:
+    images.check_out(options.out)
     checkpoint = checkpoints.load(options.checkpoint, options.device)
     pictures = from_files(options.pictures, **vars(checkpoint.form))
     for name, reason in pictures.report.skipped:
@@ -33,6 +35,7 @@ def reconstruct(options: argparse.Namespace) -> None:
 
 
 def morph(options: argparse.Namespace) -> None:
+    images.check_out(options.out)
     if not 2 <= options.steps <= MAX_STEPS:
         raise BadInput(f"--steps is {options.steps}; it must be from 2 to {MAX_STEPS:,}.")
     checkpoint = checkpoints.load(options.checkpoint, options.device)

@@ -7,6 +7,7 @@ limits stay as they are, ours are checked on each picture's header before a pixe
 import base64
 import contextlib
 import io
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -250,22 +251,30 @@ def save(pictures: np.ndarray, out: str | Path) -> None:
     """(N, H, W, C) -> OUT, by its ending in any case: a grid (GRIDS), a film (.gif), the array (.npy); none: a folder of PNGs.
 
     The folder, of 00000.png, 00001.png, ..., may have a dot in its name only where it is there already, and empty. Written
-    beside OUT and then renamed, so that OUT is never there by half. Raises BadInput for any other ending, if OUT cannot be
-    written, or is a folder that already holds something.
+    beside OUT and then renamed, so that OUT is never there by half. Raises BadInput as check_out does, or if OUT cannot be
+    written.
     """
     pictures, out = as_pictures(pictures), Path(out)
+    check_out(out)
     ending = out.suffix.lower()
     if ending == ".gif":
         save_film(pictures, out)
     elif ending == ".npy" or ending in GRIDS:
         with written_whole(out) as file:
             np.save(file, pictures) if ending == ".npy" else file.write(encode(grid(pictures), GRIDS[ending]))
-    elif ending and not out.is_dir():
-        endings = f"{', '.join(GRIDS)}, .gif and .npy"
-        raise BadInput(f"Nothing is written as {ending[:20]!r}: take {endings}, or a name without a dot for a folder.")
-    elif out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise BadInput(f"{str(out)!r} already exists and is not an empty folder: please name a new one.")
     else:
         with written_folder(out) as folder:
             for index, picture in enumerate(pictures):
                 (folder / f"{index:05d}.png").write_bytes(encode(picture))
+
+
+def check_out(out: Path) -> None:
+    """BadInput for what `save` writes nothing as: an ending that it does not know, a folder that already holds something."""
+    ending, is_folder = out.suffix.lower(), os.path.isdir(out)  # which a name of any length may be asked
+    if ending in (*GRIDS, ".gif", ".npy"):
+        return
+    if ending and not is_folder:
+        endings = f"{', '.join(GRIDS)}, .gif and .npy"
+        raise BadInput(f"Nothing is written as {ending[:20]!r}: take {endings}, or a name without a dot for a folder.")
+    if os.path.isfile(out) or (is_folder and any(out.iterdir())):
+        raise BadInput(f"{str(out)!r} already exists and is not an empty folder: please name a new one.")
