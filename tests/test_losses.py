@@ -6,7 +6,7 @@ from torch.distributions import Bernoulli, Normal
 
 from vae.errors import BadInput
 from vae.losses import bernoulli, gaussian, negative_elbo, optimal_sigma
-from vae.model import Posterior
+from vae.model import Posterior, VAEConfig
 
 
 @pytest.fixture
@@ -45,13 +45,13 @@ def test_sigma_stops_at_its_floor(batch):
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
 def test_terms_add_up_in_nats_per_picture(batch, likelihood):
     logits, x, posterior = batch
-    terms = negative_elbo(logits, x, posterior, likelihood=likelihood, sigma_floor=0.05, beta=0.5)
+    terms = negative_elbo(logits, x, posterior, VAEConfig(likelihood=likelihood), beta=0.5)
     torch.testing.assert_close(terms.kl, posterior.kl().sum() / 6)
     torch.testing.assert_close(terms.unit_kl.sum(), terms.kl)
     torch.testing.assert_close(terms.loss, terms.reconstruction + 0.5 * terms.kl)
     twice = negative_elbo(
         logits.repeat(2, 1, 1, 1), x.repeat(2, 1, 1, 1), Posterior(posterior.mean.repeat(2, 1), posterior.logvar.repeat(2, 1)),
-        likelihood=likelihood, sigma_floor=0.05, beta=0.5,
+        VAEConfig(likelihood=likelihood), beta=0.5,
     )  # fmt: skip
     torch.testing.assert_close(twice.loss, terms.loss)  # nothing hangs on the batch's size
 
@@ -59,14 +59,7 @@ def test_terms_add_up_in_nats_per_picture(batch, likelihood):
 def test_beta_zero_leaves_the_posterior_alone(batch):
     logits, x, posterior = batch
     mean = posterior.mean.clone().requires_grad_()
-    terms = negative_elbo(
-        logits + 0 * mean.sum(),
-        x,
-        Posterior(mean, posterior.logvar),
-        likelihood="gaussian",
-        sigma_floor=0.05,
-        beta=0,
-    )
+    terms = negative_elbo(logits + 0 * mean.sum(), x, Posterior(mean, posterior.logvar), VAEConfig(), beta=0)
     terms.loss.backward()
     assert torch.equal(mean.grad, torch.zeros_like(mean))
 
@@ -74,7 +67,7 @@ def test_beta_zero_leaves_the_posterior_alone(batch):
 def test_free_bits_cost_nothing_up_to_their_number(batch):
     logits, x, _ = batch
     silent = Posterior(torch.zeros(6, 5), torch.zeros(6, 5))
-    terms = negative_elbo(logits, x, silent, likelihood="bernoulli", sigma_floor=0.05, free_bits=0.25)
+    terms = negative_elbo(logits, x, silent, VAEConfig(likelihood="bernoulli"), free_bits=0.25)
     torch.testing.assert_close(terms.loss - terms.reconstruction, torch.tensor(5 * 0.25))
     assert terms.kl == 0  # what is reported stays the true KL
 
@@ -84,4 +77,4 @@ def test_free_bits_cost_nothing_up_to_their_number(batch):
 def test_bad_weights_are_refused_by_name(batch, name, value):
     logits, x, posterior = batch
     with pytest.raises(BadInput, match=name):
-        negative_elbo(logits, x, posterior, likelihood="bernoulli", sigma_floor=0.05, **{name: value})
+        negative_elbo(logits, x, posterior, VAEConfig(likelihood="bernoulli"), **{name: value})

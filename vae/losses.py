@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vae.errors import BadInput
-from vae.model import Posterior
+from vae.model import Posterior, VAEConfig
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,11 @@ def negative_elbo(
     logits: Tensor,
     x: Tensor,
     posterior: Posterior,
-    *,
-    likelihood: str,
-    sigma_floor: float,
+    config: VAEConfig,
     beta: float | Tensor = 1.0,
     free_bits: float = 0.0,
 ) -> Terms:
-    """What a training step minimises; logits and x are (N, C, H, W), x in [0, 1].
+    """What a training step minimises; logits and x are (N, C, H, W), x in [0, 1], by config's likelihood.
 
     beta weighs the KL (Higgins et al. 2017). free_bits, in nats per unit, is what each unit may say at no cost (Kingma et
     al. 2016). Raises BadInput for a negative or infinite beta or free_bits, given as a number.
@@ -66,12 +64,12 @@ def negative_elbo(
         # A tensor is taken as it is: a step that is recorded for a GPU cannot look at values.
         if not (isinstance(value, Tensor) or (math.isfinite(value) and value >= 0)):
             raise BadInput(f"{name} is {value}; it must be 0 or more.")
-    if likelihood == "bernoulli":
+    if config.likelihood == "bernoulli":
         sigma = None
         reconstruction = bernoulli(logits, x).mean()
     else:
         mean = torch.sigmoid(logits)
-        sigma = optimal_sigma(mean.detach(), x, sigma_floor)  # at its optimum it has no gradient of its own
+        sigma = optimal_sigma(mean.detach(), x, config.sigma_floor)  # at its optimum it has no gradient of its own
         reconstruction = gaussian(mean, x, sigma).mean()
     unit_kl = posterior.kl().mean(dim=0)  # (D,)
     loss = reconstruction + beta * unit_kl.clamp_min(free_bits).sum()

@@ -209,10 +209,7 @@ def vae_step(run: "Run", recipe: TrainConfig, dtype: torch.dtype, inputs: dict[s
     x = batch_of(recipe, inputs)
     with torch.autocast(x.device.type, dtype=dtype, enabled=dtype != torch.float32):
         logits, posterior = run.model(x, noise=inputs["noise"])
-    terms = negative_elbo(
-        logits.float(), x, posterior, likelihood=recipe.model.likelihood, sigma_floor=recipe.model.sigma_floor,
-        beta=inputs["beta"], free_bits=recipe.free_bits,
-    )  # fmt: skip
+    terms = negative_elbo(logits.float(), x, posterior, recipe.model, inputs["beta"], recipe.free_bits)
     loss = terms.loss
     if recipe.perceptual:
         from vae.sharpen.teacher import perceptual_loss

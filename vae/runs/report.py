@@ -128,8 +128,5 @@ def heldout_loss(model: VAE, recipe: TrainConfig, pictures: Tensor) -> float:
     """Pictures (N, H, W, C) uint8 -> their negative ELBO in nats per picture, always with the same noise."""
     total = 0.0
     for x, logits, posterior in passes(model, pictures, recipe.seed):
-        terms = negative_elbo(
-            logits, x, posterior, likelihood=recipe.model.likelihood, sigma_floor=recipe.model.sigma_floor
-        )
-        total += float(terms.loss) * len(x)
+        total += float(negative_elbo(logits, x, posterior, recipe.model).loss) * len(x)
     return total / len(pictures)

@@ -83,10 +83,7 @@ def sharpen_step(
     set_learning_rate(run.critics_optimizer, CRITIC_HASTE * inputs["learning_rate"])
     run.optimizer.step()  # leaves the encoder alone: it has no gradients
     run.critics_optimizer.step()
-    terms = negative_elbo(
-        logits.detach()[: len(x)], x, posterior, likelihood=recipe.model.likelihood,
-        sigma_floor=recipe.model.sigma_floor, beta=recipe.beta, free_bits=recipe.free_bits,
-    )  # fmt: skip
+    terms = negative_elbo(logits.detach()[: len(x)], x, posterior, recipe.model, recipe.beta, recipe.free_bits)
     follow(run, inputs["decay"], terms.sigma)
     first = [terms.loss, terms.reconstruction, terms.kl, norm, judged.critic_loss]
     return torch.cat([torch.stack(first), terms.unit_kl]).detach()
