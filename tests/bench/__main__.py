@@ -30,7 +30,7 @@ def main() -> None:
         "--data",
         type=Path,
         default=Path(os.environ.get("VAE_DATA", "~/data")).expanduser(),
-        help="folder with torchvision/, avatars.zip, avatars128.zip and faces.zip (default: $VAE_DATA, else ~/data)",
+        help="folder with torchvision/, avatars.zip (64 pixels), avatars128.zip and faces.zip (default: $VAE_DATA, else ~/data)",
     )
     parser.add_argument(
         "--checkpoint", action="append", help="marks, decode, directions: a name, folder or hub id; may be repeated"

@@ -5,27 +5,24 @@ uint8 (N, H, W, C), as everywhere outside the model. Slight shifts, turns and bl
 "what is in the picture", not "is this picture as crisp as the training set".
 """
 
-import csv
-import io
 import os
 import time
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torchvision import datasets
 from torchvision.transforms.v2 import functional as tv
 from tqdm import tqdm
 
+from vae.data import Pictures
+
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "latent-playground" / "readers"
-SIDE = 64  # pixels of a face that a reader looks at
-HELD_OUT = 0.1  # of the avatars, the first by file name
+SIDE = 64  # pixels of a photographed face that a reader looks at
 
 HAIR_COLOURS = ("black", "brown", "auburn", "red", "blond", "silver", "pink")
 # head -> what it tells apart. Sunglasses are their own answer: the set's column `glasses` is 0 for them.
@@ -34,8 +31,12 @@ AVATAR_HEADS = {
     "beard": ("no", "yes"),
     "hat": ("no", "yes"),
     "hair_color": HAIR_COLOURS,
+    "eyes": ("closed", "happy", "open", "wide", "wink"),
+    "mouth": ("frown", "gasp", "grin", "laugh", "smile", "straight"),
+    "eyebrows": ("angry", "heavy", "level", "raised", "worried"),
 }
-UNKNOWN = -1  # hair colour where no hair shows
+WORDS = {head: AVATAR_HEADS[head] for head in ("hair_color", "eyes", "mouth", "eyebrows")}
+UNKNOWN = -1  # hair colour where no hair shows, eyes behind sunglasses
 
 
 def block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -66,38 +67,36 @@ class DigitReader(nn.Module):
 
 
 class AvatarReader(nn.Module):
-    """(N, 3, 64, 64) in [0, 1] -> logits of AVATAR_HEADS' answers, side by side (N, 14).
+    """(N, 3, 128, 128) in [0, 1] -> logits of AVATAR_HEADS' answers, side by side (N, 30).
 
-    Neighbouring hair colours differ by a shade, so the reader also looks straight at the pixels of a few places that it
-    chooses: attention over 16 x 16 cells of 4 x 4 pixels.
+    Neighbouring hair colours differ by a shade, so the reader also looks straight at the colours of a few places that it
+    chooses: attention over 32 x 32 cells of 4 x 4 pixels.
     """
 
     def __init__(self, looks: int = 6) -> None:
         super().__init__()
-        self.cells = nn.PixelUnshuffle(4)  # (N, 48, 16, 16)
-        self.near = block(48, 64)
-        self.far = nn.Sequential(block(64, 96, 2), block(96, 96))  # (N, 96, 8, 8)
-        self.where = nn.Conv2d(64 + 96, looks, 1)
+        self.cells = nn.PixelUnshuffle(4)  # (N, 48, 32, 32)
+        self.near = nn.Sequential(nn.PixelUnshuffle(2), block(12, 32), block(32, 64, 2))  # (N, 64, 32, 32)
+        self.far = nn.Sequential(block(64, 96, 2), block(96, 96), block(96, 128, 2))  # (N, 128, 8, 8)
+        self.where = nn.Conv2d(64, looks, 1)
         self.whole = nn.Sequential(
-            block(96, 48), nn.Flatten(), nn.Dropout(0.2), nn.Linear(48 * 64, 192), nn.ReLU(inplace=True)
+            block(128, 64), nn.Flatten(), nn.Dropout(0.2), nn.Linear(64 * 64, 256), nn.ReLU(inplace=True)
         )
         self.answers = nn.Sequential(
-            nn.Linear(192 + looks * 48, 192),
+            nn.Linear(256 + looks * 48, 256),
             nn.ReLU(inplace=True),
-            nn.Linear(192, sum(map(len, AVATAR_HEADS.values()))),
+            nn.Linear(256, sum(map(len, AVATAR_HEADS.values()))),
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        cells = self.cells(x)
-        near = self.near(cells)
-        far = self.far(near)
-        where = self.where(torch.cat([near, F.interpolate(far, scale_factor=2)], 1)).flatten(2).softmax(2)
-        seen = torch.einsum("nlp,ncp->nlc", where, cells.flatten(2)).flatten(1)  # (N, looks * 48)
-        return self.answers(torch.cat([self.whole(far), seen], 1))
+        near = self.near(x)
+        where = self.where(near).flatten(2).softmax(2)
+        seen = torch.einsum("nlp,ncp->nlc", where, self.cells(x).flatten(2)).flatten(1)  # (N, looks * 48)
+        return self.answers(torch.cat([self.whole(self.far(near)), seen], 1))
 
 
 def avatar_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """(N, 14), (N, heads) -> the sum over heads of the mean cross-entropy where the label is known."""
+    """(N, 30), (N, heads) -> the sum over heads of the mean cross-entropy where the label is known."""
     parts = logits.split([len(v) for v in AVATAR_HEADS.values()], dim=1)
     return sum(F.cross_entropy(p, labels[:, i], ignore_index=UNKNOWN) for i, p in enumerate(parts))
 
@@ -108,23 +107,14 @@ def digits(root: Path, train: bool) -> tuple[np.ndarray, np.ndarray]:
     return data.data.numpy()[..., None], data.targets.numpy()
 
 
-def avatars(archive: Path, train: bool) -> tuple[np.ndarray, np.ndarray]:
-    """-> the set's pictures uint8 (N, H, W, 3) and labels (N, heads) in AVATAR_HEADS' order, held-out part or the rest."""
-    with zipfile.ZipFile(archive) as files:
-        rows = sorted(csv.DictReader(io.TextIOWrapper(files.open("attributes.csv"), "utf-8")), key=lambda r: r["file"])
-        cut = int(len(rows) * HELD_OUT)
-        rows = rows[cut:] if train else rows[:cut]
-        pictures = np.stack([np.asarray(Image.open(files.open(r["file"])).convert("RGB")) for r in rows])
-    return pictures, np.array([avatar_labels(r) for r in rows])
-
-
-def avatar_labels(row: dict[str, str]) -> list[int]:
-    return [
-        1 if row["glasses"] == "1" else 2 if row["sunglasses"] == "1" else 0,
-        int(row["beard"]),
-        int(row["hat"]),
-        HAIR_COLOURS.index(row["hair_color"]) if row["hair_visible"] == "1" else UNKNOWN,
-    ]
+def avatar_labels(attributes: dict[str, np.ndarray]) -> np.ndarray:
+    """The set's columns (N,) -> (N, heads): which answer of each of AVATAR_HEADS is right, or UNKNOWN."""
+    found = {head: np.array([answers.index(word) for word in attributes[head]]) for head, answers in WORDS.items()}
+    found |= {head: attributes[head].astype(int) for head in ("beard", "hat")}
+    found["glasses"] = np.where(attributes["sunglasses"] == 1, 2, attributes["glasses"]).astype(int)
+    found["hair_color"][attributes["hair_visible"] != 1] = UNKNOWN
+    found["eyes"][attributes["sunglasses"] == 1] = UNKNOWN
+    return np.stack([found[head] for head in AVATAR_HEADS], axis=1)
 
 
 def jitter(x: Tensor, generator: torch.Generator, turn: float, shift: float, flip: bool) -> Tensor:
@@ -211,20 +201,14 @@ def digit_reader(root: Path) -> nn.Module:
     return cached("digits", DigitReader, train)
 
 
-def avatar_reader(archive: Path) -> nn.Module:
-    def train(net: nn.Module) -> nn.Module:
-        return fit(
-            net,
-            *avatars(archive, True),
-            avatar_losses,
-            name="avatars",
-            epochs=10,
-            turn=4,
-            shift=0.04,
-            flip=True,
-        )
+def avatar_reader(name: str, learnt: Pictures) -> nn.Module:
+    """The reader of drawn faces of 128 pixels, trained on what a model learnt from; kept under the name."""
 
-    return cached("avatars", AvatarReader, train)
+    def train(net: nn.Module) -> nn.Module:
+        labels = avatar_labels(learnt.attributes or {})
+        return fit(net, learnt.images, labels, avatar_losses, name=name, epochs=10, turn=4, shift=0.04, flip=True)
+
+    return cached(name, AvatarReader, train)
 
 
 class AttributeReader(nn.Module):
@@ -282,9 +266,9 @@ def read_digits(pictures: np.ndarray, root: Path) -> np.ndarray:
     return logits(digit_reader(root), pictures).softmax(1).numpy()
 
 
-def read_avatars(pictures: np.ndarray, archive: Path) -> dict[str, np.ndarray]:
-    """uint8 (N, 64, 64, 3) -> for each of AVATAR_HEADS probabilities (N, answers)."""
-    out = logits(avatar_reader(archive), pictures).split([len(v) for v in AVATAR_HEADS.values()], dim=1)
+def read_avatars(reader: nn.Module, pictures: np.ndarray) -> dict[str, np.ndarray]:
+    """uint8 (N, 128, 128, 3) -> for each of AVATAR_HEADS probabilities (N, answers)."""
+    out = logits(reader, pictures).split([len(v) for v in AVATAR_HEADS.values()], dim=1)
     return {head: part.softmax(1).numpy() for head, part in zip(AVATAR_HEADS, out, strict=True)}
 
 
