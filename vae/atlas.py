@@ -100,12 +100,11 @@ class Atlas:
             raise BadInput(f"There is no trait {unknown[0]!r} here; choose of {', '.join(self.traits) or 'none'}.")
         if name not in PRIORS:
             raise BadInput(f"The prior {name!r} is unknown; choose one of {', '.join(PRIORS)}.")
-        wanted = (TRIES if only else count, seed, temperature)
-        z = (
-            self.mixture.sample(*wanted)
-            if name == "mixture"
-            else latents.sample_normal(wanted[0], len(self.kl), *wanted[1:])
-        )
+        tries = TRIES if only else count
+        if name == "mixture":
+            z = self.mixture.sample(tries, seed, temperature)
+        else:
+            z = latents.sample_normal(tries, len(self.kl), seed, temperature)
         for trait in only:
             probe = self.probes[[row.name for row in self.named].index(trait)]
             z = z[(z - self.mean) @ probe > self.traits[trait]]

@@ -91,8 +91,10 @@ def train(
             guard.remember()
         if not is_due:
             continue
-        ahead = run.seconds / max(run.step, 1) * (length - run.step) if length else 60 * recipe.minutes - run.seconds
-        progress = report.progress(sums, now, fraction, ahead, over)
+        seconds_left = (
+            run.seconds / max(run.step, 1) * (length - run.step) if length else 60 * recipe.minutes - run.seconds
+        )
+        progress = report.progress(sums, now, fraction, seconds_left, over)
         if over or clock - report.previewed >= preview_seconds:
             report.show(progress)
         run.seconds += time.perf_counter() - clock

@@ -36,15 +36,15 @@ SHAPES: dict[int, tuple[int, tuple[int, ...]]] = {64: (4, (64, 128, 256)), 32: (
 def run(options: argparse.Namespace) -> None:
     """Trains and publishes as the flags say. BadInput for all that would fail later, before the first step."""
     out, run_file = options.out, options.out.with_name(f"{options.out.name}.run")
-    is_to_go_on = options.force or options.resume
-    if is_whole(out) and not is_to_go_on:
+    may_replace = options.force or options.resume
+    if is_whole(out) and not may_replace:
         question = f"{out} holds a finished checkpoint; replace it? [y/N] "
         if not (sys.stdin.isatty() and input(question).strip().lower() in ("y", "yes")):
             raise BadInput(
                 f"{out} holds a finished checkpoint; add --force, or --resume and more --steps to go on with it."
             )
     with claimed(out.with_name(f"{out.name}.training")):  # a second run would write to the same state
-        if run_file.exists() and not is_to_go_on:
+        if run_file.exists() and not may_replace:
             raise BadInput(f"{run_file} holds a run; add --resume to go on with it, or --force to start anew.")
         devices.pick(options.device)
         flags = {name: value for name, value in vars(options).items() if name.startswith("recipe_")}

@@ -148,9 +148,8 @@ def _pictures_in(folder: Path) -> Iterator[Path]:
 def _in_zip(source: Path) -> Found:
     try:
         try:
-            archive = zipfile.ZipFile(
-                source, metadata_encoding="utf-8"
-            )  # as Macs write it, without the flag that says so
+            # As Macs write names, without the flag that says so.
+            archive = zipfile.ZipFile(source, metadata_encoding="utf-8")
         except UnicodeDecodeError:
             archive = zipfile.ZipFile(source)
         files = [(PureWindowsPath(entry.filename), entry) for entry in archive.infolist() if not entry.is_dir()]
