@@ -23,6 +23,34 @@ def test_gaussian_is_torchs_log_density_summed_over_a_picture(batch):
     torch.testing.assert_close(gaussian(mean, x, sigma), -Normal(mean, sigma).log_prob(x).sum(dim=(1, 2, 3)))
 
 
+def test_a_weighed_gaussian_is_torchs_with_a_sigma_for_each_pixel(batch):
+    mean, x, posterior = batch
+    sigma, weight = torch.tensor(0.3), torch.rand(4, 4, generator=torch.Generator().manual_seed(1)) + 0.5
+    expected = -Normal(mean, sigma / weight.sqrt()).log_prob(x).sum(dim=(1, 2, 3))
+    torch.testing.assert_close(gaussian(mean, x, sigma, weight), expected)
+    best = optimal_sigma(mean, x, 0.001, weight)
+    for factor in (0.9, 0.99, 1.01, 1.1):
+        assert gaussian(mean, x, best * factor, weight).sum() > gaussian(mean, x, best, weight).sum()
+    logits = torch.logit(mean.sigmoid())
+    terms = negative_elbo(logits, x, posterior, VAEConfig(sigma_floor=0.001), weight=weight)
+    best = optimal_sigma(mean.sigmoid(), x, 0.001, weight)
+    torch.testing.assert_close(terms.sigma, best)
+    torch.testing.assert_close(terms.reconstruction, gaussian(mean.sigmoid(), x, best, weight).mean())
+
+
+def test_a_weighed_bernoulli_counts_a_pixel_as_often_as_it_weighs(batch):
+    logits, x, _ = batch
+    weight = torch.tensor([[1.0, 3.0], [2.0, 1.0]]).repeat(2, 2)
+    each = torch.stack(
+        [
+            bernoulli(logits[..., i : i + 1, j : j + 1], x[..., i : i + 1, j : j + 1]) * weight[i, j]
+            for i in range(4)
+            for j in range(4)
+        ]
+    )
+    torch.testing.assert_close(bernoulli(logits, x, weight), each.sum(dim=0))
+
+
 def test_bernoulli_is_torchs_log_probability_on_black_and_white(batch):
     logits, x, _ = batch
     x = (x > 0.5).float()

@@ -28,6 +28,7 @@ def model() -> VAE:
         SMALL,
         VAEConfig(size=28, channels=1, latent=3, widths=(8, 16), stem=4, likelihood="bernoulli"),  # 28 is padded to 32
         VAEConfig(size=8, channels=1, latent=1, widths=(8,), stem=1),
+        VAEConfig(size=28, channels=1, latent=3, widths=(8, 16), stem=4, looks=2),
     ],
 )
 def test_shapes_and_range(config):
@@ -182,6 +183,35 @@ def test_a_config_from_before_adaptive_norms_is_a_model_without(tmp_path):
     assert config.pop("adaptive_norm") is False
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert VAE.from_pretrained(tmp_path).config == plain.config
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+def test_a_second_look_corrects_nothing_at_first_and_then_what_its_head_says(looks):
+    torch.manual_seed(0)
+    vae, x = VAE(dataclasses.replace(SMALL, looks=looks)), torch.rand(4, 3, 12, 12)
+    once = vae.encoder(x)
+    torch.testing.assert_close(vae.encode(x).mean, once.mean)
+    torch.testing.assert_close(vae.encode(x).logvar, once.logvar)
+    with torch.no_grad():
+        vae.look.head.bias[:5] = 0.5
+        vae.look.head.bias[5:] = -0.25
+    again = vae.encode(x)
+    torch.testing.assert_close(again.mean, once.mean + 0.5 * looks)
+    torch.testing.assert_close(again.logvar, once.logvar - 0.25 * looks)
+
+
+def test_a_second_look_sees_what_the_decoder_made_of_the_first_answer():
+    torch.manual_seed(0)
+    vae, x = VAE(dataclasses.replace(SMALL, looks=1)), torch.rand(4, 3, 12, 12)
+    seen = []
+    vae.look.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    vae.encode(x)
+    made = vae.decode(vae.encoder(x).mean)
+    torch.testing.assert_close(seen[0], torch.cat([x, made, 4 * (x - made)], dim=1))
+    vae(x, torch.Generator().manual_seed(0))[1].mean.sum().backward()
+    assert all(parameter.grad is None for parameter in vae.decoder.parameters())  # the first answer teaches it nothing
+    assert vae.encoder.head.weight.grad.abs().sum() > 0
+    assert vae.look.head.bias.grad.abs().sum() > 0
 
 
 def test_forward_gives_what_a_training_step_needs(model):

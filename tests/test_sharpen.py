@@ -57,7 +57,7 @@ def test_losses_compare_pairs_and_gradients_are_autograds(critics):
     loss = torch.log1p(torch.exp(-apart)).mean()
     torch.testing.assert_close(judged.critic_loss, loss.detach())
     slope = 0.0
-    for picture in seen_real:  # one by one, by hand
+    for picture in [*seen_real, *seen_drawn[:4]]:  # R1 and R2, one by one, by hand
         picture = picture.detach()[None].requires_grad_(True)
         (gradient,) = torch.autograd.grad(critic(picture)[0].mean(), picture, create_graph=True)
         slope = slope + gradient.square().sum() / 2 / 4
@@ -322,6 +322,7 @@ def test_a_recorded_step_does_what_the_step_does_with_other_inputs(penalty):
             "learning_rate": torch.tensor(1e-3 * (1 + number)),
             "beta": torch.tensor(1.0),
             "decay": torch.tensor(0.5),
+            "weight": torch.ones(16, 16),
         }
         found |= step.inputs_of(CONFIG, chance, 16, None)
         return {name: tensor.to(device) for name, tensor in found.items()} | {"rows": rows[number : number + 16]}
@@ -403,7 +404,7 @@ def test_a_vae_can_learn_from_the_teacher_as_well():
     inputs = {
         "mirrored": torch.zeros(4, dtype=torch.bool), "noise": torch.randn(4, 4, generator=chance),
         "learning_rate": torch.tensor(0.0), "beta": torch.tensor(1.0), "decay": torch.tensor(0.5),
-        "rows": torch.from_numpy(stripes(4)),
+        "rows": torch.from_numpy(stripes(4)), "weight": torch.ones(16, 16),
     }  # fmt: skip
     gradients = []
     for weight in (0.0, 0.5):

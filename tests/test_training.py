@@ -351,7 +351,7 @@ def test_the_first_step_is_adams_with_its_rate_and_decay(pictures):
 
 
 def test_a_step_descends_the_recipes_own_loss(pictures):
-    """beta, free bits, noise and likelihood reach the loss: the figures are those of torch.distributions."""
+    """beta, free bits, noise, weight and likelihood reach the loss: the figures are those of torch.distributions."""
     recipe = dataclasses.replace(
         TINY, beta=3.0, kl_warmup=0.5, free_bits=0.2, flip=False,
         model=dataclasses.replace(TINY.model, likelihood="bernoulli"),
@@ -359,13 +359,15 @@ def test_a_step_descends_the_recipes_own_loss(pictures):
     run, kept = Run(recipe, torch.device("cpu")), []
     run.model.encoder.register_forward_hook(lambda _, inputs, posterior: kept.extend((inputs[0], posterior)))
     run.model.decoder.register_forward_hook(lambda _, inputs, logits: kept.extend((inputs[0], logits)))
-    found = Steps(run, recipe, torch.from_numpy(pictures), torch.float32).take(schedule(recipe, 0.25))
+    weight = np.random.default_rng(0).random(pictures.shape[1:3]) + 1
+    found = Steps(run, recipe, torch.from_numpy(pictures), torch.float32, weight).take(schedule(recipe, 0.25))
     x, posterior, z, logits = kept
     told = Normal(posterior.mean, posterior.std())
     noise = ((z - posterior.mean) / posterior.std()).detach()
     assert 0.7 < noise.std() < 1.3 and not torch.equal(noise[0], noise[1])
     unit_kl = kl_divergence(told, Normal(0.0, 1.0)).mean(dim=0)
-    nats = -Bernoulli(logits=logits, validate_args=False).log_prob(x).flatten(1).sum(dim=1).mean()
+    each = -Bernoulli(logits=logits, validate_args=False).log_prob(x) * torch.from_numpy(weight).float()
+    nats = each.flatten(1).sum(dim=1).mean()
     loss = nats + 1.5 * unit_kl.clamp_min(0.2).sum()  # half of the warm-up is half of beta
     figures = [loss, nats, unit_kl.sum(), found[3], torch.tensor(0.0), *unit_kl]
     torch.testing.assert_close(found, torch.stack(figures).detach(), rtol=1e-4, atol=1e-4)

@@ -20,6 +20,8 @@ from vae.errors import BadInput, check_fields, chosen, limited, several
 
 GROUPS = 8
 STYLE = 128  # numbers that z says to every norm of the decoder
+LOGVAR = (-12, 6)  # a std from 0.0025 to 20: no overflow in exp, ever
+LOUDER = 4
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 BATCH = 250  # pictures through a model at once, where there is no gradient
 
@@ -34,6 +36,7 @@ class VAEConfig:
     likelihood: "gaussian" (one sigma shared by all pixels) or "bernoulli" (each value a coin: no density for grey values).
     sigma_floor: the smallest sigma of a gaussian, 0.001 to 1, where pixels are in [0, 1].
     adaptive_norm: whether the decoder's norms take their gain and bias from z (Decoder), or have weights of their own.
+    looks: how often the encoder looks again, at its own reconstruction beside the picture (VAE.encode), 0 to 3.
     """
 
     size: int = limited(64, 8, 256)
@@ -44,6 +47,7 @@ class VAEConfig:
     likelihood: str = chosen("gaussian", "gaussian", "bernoulli")
     sigma_floor: float = limited(0.05, 0.001, 1)
     adaptive_norm: bool = chosen(True, False, True)
+    looks: int = limited(0, 0, 3)
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -60,8 +64,8 @@ class VAEConfig:
 
     @classmethod
     def from_dict(cls, values: dict) -> "VAEConfig":
-        """From what config.json holds: every field and no other, but for adaptive_norm: older models had none."""
-        values = {"adaptive_norm": False, **values} if isinstance(values, dict) else {repr(values): None}
+        """From what config.json holds: every field and no other, but for those that older models had not."""
+        values = {"adaptive_norm": False, "looks": 0, **values} if isinstance(values, dict) else {repr(values): None}
         strange = set(values) ^ {field.name for field in dataclasses.fields(cls)}
         if strange:
             raise BadInput(f"The model's {CONFIG} has missing or unknown entries: {', '.join(sorted(strange))}.")
@@ -143,12 +147,13 @@ class Residual(nn.Module):
 
 
 class Encoder(nn.Module):
-    """(N, C, S, S) in [0, 1], S a whole number of cells -> Posterior over (N, D)."""
+    """(N, inputs, S, S), by default C inputs in [0, 1], S a whole number of cells -> Posterior over (N, D)."""
 
-    def __init__(self, config: VAEConfig):
+    def __init__(self, config: VAEConfig, inputs: int = 0):
         super().__init__()
         first, *rest = config.widths
-        layers = [nn.PixelUnshuffle(config.stem), nn.Conv2d(config.channels * config.stem**2, first, 3, padding=1)]
+        inputs = inputs or config.channels
+        layers = [nn.PixelUnshuffle(config.stem), nn.Conv2d(inputs * config.stem**2, first, 3, padding=1)]
         for before, width in zip(config.widths, rest, strict=False):
             layers += [Norm(before, False), nn.SiLU(), nn.Conv2d(before, width, 3, stride=2, padding=1)]
         self.features = nn.Sequential(*layers, Norm(config.widths[-1], False), nn.SiLU(), nn.Flatten())
@@ -156,7 +161,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Posterior:
         mean, logvar = self.head(self.features(x)).float().chunk(2, dim=1)  # 2 x (N, D)
-        return Posterior(mean, logvar.clamp(-12, 6))  # a sigma from 0.0025 to 20: no overflow in exp, ever
+        return Posterior(mean, logvar.clamp(*LOGVAR))
 
 
 class Decoder(nn.Module):
@@ -203,6 +208,11 @@ class VAE(nn.Module):
         self.config = config
         self.encoder = Encoder(config) if encoder is None else encoder
         self.decoder = Decoder(config) if decoder is None else decoder
+        self.look = None
+        if config.looks:
+            self.look = Encoder(config, 3 * config.channels)
+            nn.init.zeros_(self.look.head.weight)  # it corrects nothing at first
+            nn.init.zeros_(self.look.head.bias)
         # Of a gaussian likelihood: estimated on the training pictures, stored with the weights, never under the floor.
         self.register_buffer("sigma", torch.tensor(max(0.5, config.sigma_floor)))
 
@@ -224,10 +234,25 @@ class VAE(nn.Module):
         return self.decode_logits(z), posterior
 
     def encode(self, x: Tensor) -> Posterior:
-        """(N, C, H, W) in [0, 1] -> Posterior over latents (N, D)."""
+        """(N, C, H, W) in [0, 1] -> Posterior over latents (N, D).
+
+        One pass answers worse than the decoder can draw. So each of config.looks sees the picture, what the decoder makes of
+        the answer so far, and LOUDER times the difference, and corrects that answer (Alaluf et al. 2021, "ReStyle").
+        """
+        posterior = self.encoder(self._padded(x))
+        if self.look is None:
+            return posterior
+        for _ in range(self.config.looks):
+            with torch.no_grad():
+                again = self.decode(posterior.mode())
+            change = self.look(self._padded(torch.cat([x, again, LOUDER * (x - again)], dim=1)))
+            posterior = Posterior(posterior.mean + change.mean, (posterior.logvar + change.logvar).clamp(*LOGVAR))
+        return posterior
+
+    def _padded(self, x: Tensor) -> Tensor:
         spare = self.config.grid * self.config.cell - self.config.size
         before = spare // 2
-        return self.encoder(F.pad(x, (before, spare - before, before, spare - before)) if spare else x)
+        return F.pad(x, (before, spare - before, before, spare - before)) if spare else x
 
     def decode_logits(self, z: Tensor) -> Tensor:
         """(N, D) -> (N, C, H, W): decode before its sigmoid, for losses that want it."""

@@ -13,7 +13,7 @@ from vae.model import VAEConfig
 FRAMINGS = ("square", "portrait", "digit", "garment")  # how vae.pictures.framing brings a picture to a model's form
 CARD_FIELDS = ("title", "license", "about", "credit", "failures")
 ENDS = ("steps", "epochs", "minutes")
-TABLES = ("model", "sharpen", "categories", "card")
+TABLES = ("model", "sharpen", "categories", "weights", "card")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ class TrainConfig:
     value of a picture for one unit of teacher.perceptual_loss while the VAE learns. ema: decay of the averaged weights, which
     are what ships. flip: mirror half of the pictures. show_data: whether the set's pictures may be shown, as examples and on
     the card. start: the name of the held-out picture that a visitor starts from, else the most typical. categories: columns of
-    0 and 1 that are the values of one, such as hair = ["black_hair", "fair_hair"]. card: words for the model card.
+    0 and 1 that are the values of one, such as hair = ["black_hair", "fair_hair"]. weights: columns -> how much the pixels
+    that tell them most weigh in the loss, 1 to 100 (measure.regions.pixel_weights). card: words for the model card.
     """
 
     data: str
@@ -77,6 +78,7 @@ class TrainConfig:
     model: VAEConfig = field(default_factory=VAEConfig)
     sharpen: Sharpen = field(default_factory=Sharpen)
     categories: dict[str, list[str]] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
     card: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -90,6 +92,9 @@ class TrainConfig:
         for name, columns in self.categories.items():
             if not (isinstance(columns, list) and len(columns) > 1 and all(isinstance(c, str) for c in columns)):
                 raise BadInput(f"categories.{name:.40} is {columns!r:.40}; it must be a list of two or more columns.")
+        for name, weight in self.weights.items():
+            if not (type(weight) in (int, float) and 1 <= weight <= 100):
+                raise BadInput(f"weights.{name:.40} is {weight!r:.40}; it must be a number from 1 to 100.")
         for name, words in self.card.items():
             if name not in CARD_FIELDS or not isinstance(words, str):
                 raise BadInput(f"card.{name:.40} is {words!r:.40}; a card has texts for {', '.join(CARD_FIELDS)}.")
@@ -115,7 +120,7 @@ class TrainConfig:
                 raise BadInput(f"In a recipe {name} is a table, [{name}], not {table!r:.40}.")
         sharpen = {f"sharpen_{name}": value for name, value in tables["sharpen"].items()}
         config = cls(data="?", steps=1).override(**{"steps": 0, "minutes": 0, **values}, **tables["model"], **sharpen)
-        return dataclasses.replace(config, categories=tables["categories"], card=tables["card"])
+        return dataclasses.replace(config, **{name: tables[name] for name in ("categories", "weights", "card")})
 
     def override(self, **values: Any) -> "TrainConfig":
         """The same recipe with other values, by the names of `fields`. An end replaces the end."""

@@ -36,6 +36,7 @@ def train(
     pictures: np.ndarray,
     *,
     heldout: np.ndarray | None = None,
+    weight: np.ndarray | None = None,
     preview: np.ndarray | None = None,
     model: VAE | None = None,
     run_file: Path | None = None,
@@ -48,10 +49,11 @@ def train(
 ) -> "Iterator[Progress]":
     """Trains on uint8 pictures (N, H, W, C) and yields Progress every report_seconds; the last has done=True.
 
-    heldout: pictures whose loss is measured now and then. preview: pictures to show through the model. model: what learns, in
-    place of the recipe's own. run_file: where the run's state is kept, every minute and at the end, so that resume=True goes on
-    from it. stop is asked before each step. A loss or weight that is no finite number sets the run back to its last good state
-    with a smaller rate; BadInput when that does not help, or when the pictures do not fit the recipe.
+    heldout: pictures whose loss is measured now and then. weight (H, W): how much each pixel weighs, as in losses.gaussian.
+    preview: pictures to show through the model. model: what learns, in place of the recipe's own. run_file: where the run's
+    state is kept, every minute and at the end, so that resume=True goes on from it. stop is asked before each step. A loss or
+    weight that is no finite number sets the run back to its last good state with a smaller rate; BadInput when that does not
+    help, or when the pictures do not fit the recipe.
     """
     from vae.runs import state
     from vae.runs.report import Report
@@ -60,7 +62,7 @@ def train(
     check(recipe, pictures)
     target = devices.pick(device)
     run = Run(recipe, target, model)
-    steps = Steps(run, recipe, on_device(pictures, target), devices.precision(precision))
+    steps = Steps(run, recipe, on_device(pictures, target), devices.precision(precision), weight)
     which = state.fingerprint(pictures) if run_file else ""
     is_found = run_file is not None and run_file.exists()
     if resume and run_file is not None and is_found:
@@ -149,8 +151,11 @@ def schedule(recipe: TrainConfig, fraction: float) -> Schedule:
 class Steps:
     """Takes a run's steps, one at a time, on batches of pictures (N, H, W, C) uint8 that lie on its device."""
 
-    def __init__(self, run: "Run", recipe: TrainConfig, pictures: Tensor, dtype: torch.dtype):
+    def __init__(
+        self, run: "Run", recipe: TrainConfig, pictures: Tensor, dtype: torch.dtype, weight: np.ndarray | None = None
+    ):
         self.run, self.recipe, self.pictures, self.dtype = run, recipe, pictures, dtype
+        self.weight = torch.ones(pictures.shape[1:3]) if weight is None else torch.from_numpy(weight).float()
         self.batch = min(recipe.batch, len(pictures))
         self.per_epoch = len(pictures) // self.batch
         self.epoch, self.order = -1, torch.empty(0)
@@ -167,6 +172,7 @@ class Steps:
             "noise": torch.randn(self.batch, recipe.model.latent, generator=generator),
             "learning_rate": torch.tensor(now.learning_rate * run.rate_scale),
             "beta": torch.tensor(now.beta),
+            "weight": self.weight,
             "decay": torch.tensor(min(recipe.ema, (1 + run.step) / (10 + run.step))),  # young averages follow closely
         }
         update: Callable[[dict[str, Tensor]], Tensor] = functools.partial(vae_step, run, recipe, self.dtype)
@@ -211,7 +217,9 @@ def vae_step(run: "Run", recipe: TrainConfig, dtype: torch.dtype, inputs: dict[s
     x = batch_of(recipe, inputs)
     with torch.autocast(x.device.type, dtype=dtype, enabled=dtype != torch.float32):
         logits, posterior = run.model(x, noise=inputs["noise"])
-    terms = negative_elbo(logits.float(), x, posterior, recipe.model, inputs["beta"], recipe.free_bits)
+    terms = negative_elbo(
+        logits.float(), x, posterior, recipe.model, inputs["beta"], recipe.free_bits, inputs["weight"]
+    )
     loss = terms.loss
     if recipe.perceptual:
         from vae.sharpen.teacher import perceptual_loss

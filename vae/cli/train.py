@@ -17,6 +17,7 @@ from vae import training
 from vae.data import Pictures, Report
 from vae.errors import BadInput
 from vae.measure import evaluation
+from vae.measure.regions import pixel_weights
 from vae.model import VAEConfig
 from vae.pictures import sets
 from vae.pictures.folders import from_files
@@ -105,6 +106,7 @@ def _learn(
         bar = after.enter_context(tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {postfix}"))
         for progress in training.train(
             recipe, pictures.images, heldout=heldout.images, run_file=run_file, resume=options.resume,
+            weight=pixel_weights(pictures, recipe.weights, recipe.flip),
             stop=lambda: bool(stopped), device=options.device, precision=options.precision,
         ):  # fmt: skip
             bar.n = round(100 * progress.fraction, 1)

@@ -59,4 +59,6 @@ def _differing(saved: TrainConfig, given: TrainConfig) -> str:
         was, now = (getattr(getattr(recipe, table) if table else recipe, field.name) for recipe in (saved, given))
         if was != now and name not in (*ENDS, "show_data", "start"):
             found.append(f"{name} is {now}, was {was}")
+    if saved.weights != given.weights:
+        found.append(f"weights is {given.weights}, was {saved.weights}")
     return ", ".join(found)

@@ -4,7 +4,7 @@ The mean of many plausible pictures is blurred. A critic sees that (Goodfellow e
 better ruler than pixels (Larsen et al. 2016), a network that has seen the world a steadier one (Johnson et al. 2016). The
 encoder stays as it is, so latents keep their meaning; only the decoder learns to draw what belongs to them. The critic
 compares each drawn picture with its original (a relativistic loss, Jolicoeur-Martineau 2018) under a penalty on its slope at
-real ones (R1, Mescheder et al. 2018).
+real and at drawn ones (R1 and R2, Mescheder et al. 2018; both, as in Huang et al. 2024, "The GAN is dead; long live the GAN").
 """
 
 import math
@@ -111,8 +111,9 @@ class Judged:
 
 
 def judge(
-    critics: Critics, real: Tensor, drawn: Tensor, shift: Tensor, sharpen: Sharpen, penalty: float = 0.0
-) -> Judged:
+    critics: Critics, real: Tensor, drawn: Tensor, shift: Tensor, sharpen: Sharpen, penalty: float = 0.0,
+    weight: Tensor | None = None,
+) -> Judged:  # fmt: skip
     """real (R, C, H, W) and drawn (N, C, H, W), R <= N <= 2 R, whose first R rows are reconstructions of real.
 
     The critic is to score a real picture above the drawn one beside it, the decoder the other way round. Pixels, the critic's
@@ -120,7 +121,8 @@ def judge(
     strongly, each being scaled to the same root mean square first: otherwise their units would decide, and they change while
     the critic learns. What comes from critic or jury counts by how well it tells the two apart, from nothing at chance (a
     loss of log 2) to all at a loss of 0: else it would teach its noise. Rows beyond R have no original: only verdicts pull.
-    shift: as in shifted. penalty: the weight of R1, half of the squared slope of a picture's mean score, pixels in [0, 1].
+    shift: as in shifted. penalty: the weight of R1 and R2, half of the squared slope of a picture's mean score, pixels in [0, 1],
+    at real and at drawn pictures. weight (H, W): how much each pixel's difference pulls.
     """
     rows, count = len(real), len(drawn)
     drawn = drawn.detach().requires_grad_(True)
@@ -136,10 +138,11 @@ def judge(
         return torch.autograd.grad(loss, drawn, retain_graph=True)[0]
 
     trust = _trust(critic_loss)
+    apart_by = (drawn[:rows].detach() - real) * (1 if weight is None else weight)
     pulls: list[tuple[float | Tensor, Tensor, int]] = [
         (trust * sharpen.adversarial, pull_of(verdict_loss), count),
         (trust * sharpen.feature, pull_of(feature_loss), rows),
-        (sharpen.pixel, torch.cat([drawn[:rows].detach() - real, torch.zeros_like(drawn[rows:])]), rows),
+        (sharpen.pixel, torch.cat([apart_by, torch.zeros_like(drawn[rows:])]), rows),
     ]
     total, is_whole = critic_loss, critics.jury is not None
     if sharpen.perceptual or is_whole:
@@ -158,7 +161,7 @@ def judge(
     for share, gradient, concerned in pulls:
         pull += share * gradient / gradient[:concerned].square().mean().sqrt().clamp_min(1e-12)
     if penalty:
-        total = total + penalty * _slope(critics.critic, seen_real)
+        total = total + penalty * (_slope(critics.critic, seen_real) + _slope(critics.critic, seen_drawn[:rows]))
     gradients = torch.autograd.grad(total, list(critics.parameters()))
     return Judged(critic_loss.detach(), gradients, pull / drawn[0].numel())
 
@@ -189,9 +192,9 @@ def _jury_losses(jury: Jury, maps: list[Tensor], real_maps: list[Tensor]) -> tup
     return torch.stack(losses).mean(), torch.stack(verdicts).mean(), slope
 
 
-def _slope(critic: Critic, real: Tensor) -> Tensor:
+def _slope(critic: Critic, x: Tensor) -> Tensor:
     """Half of the squared gradient of each picture's mean score with respect to its pixels, averaged over pictures."""
-    real = real.detach().requires_grad_(True)
-    score = critic(real)[0].mean(dim=(1, 2)).sum()
-    (gradient,) = torch.autograd.grad(score, real, create_graph=True)
+    x = x.detach().requires_grad_(True)
+    score = critic(x)[0].mean(dim=(1, 2)).sum()
+    (gradient,) = torch.autograd.grad(score, x, create_graph=True)
     return 0.5 * gradient.square().sum(dim=(1, 2, 3)).mean()

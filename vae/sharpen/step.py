@@ -73,7 +73,7 @@ def sharpen_step(
             unpaired = inputs.get("prior_samples", center + inputs["blend"] @ (z - center))
         logits = run.model.decode_logits(torch.cat([z, between, unpaired])).float()
         drawn = torch.sigmoid(logits)
-        judged = judge(run.critics, x, drawn, inputs["shift"], recipe.sharpen, penalty)
+        judged = judge(run.critics, x, drawn, inputs["shift"], recipe.sharpen, penalty, inputs["weight"])
     run.optimizer.zero_grad(set_to_none=True)
     drawn.backward(judged.pull / len(drawn))
     norm = torch.nn.utils.clip_grad_norm_(run.model.decoder.parameters(), recipe.clip)
@@ -83,7 +83,8 @@ def sharpen_step(
     set_learning_rate(run.critics_optimizer, CRITIC_HASTE * inputs["learning_rate"])
     run.optimizer.step()  # leaves the encoder alone: it has no gradients
     run.critics_optimizer.step()
-    terms = negative_elbo(logits.detach()[: len(x)], x, posterior, recipe.model, recipe.beta, recipe.free_bits)
+    shown = logits.detach()[: len(x)]
+    terms = negative_elbo(shown, x, posterior, recipe.model, recipe.beta, recipe.free_bits, inputs["weight"])
     follow(run, inputs["decay"], terms.sigma)
     first = [terms.loss, terms.reconstruction, terms.kl, norm, judged.critic_loss]
     return torch.cat([torch.stack(first), terms.unit_kl]).detach()
