@@ -5,7 +5,7 @@ walking: named ones where the pictures have attributes, principal ones always.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,7 +18,8 @@ from vae.priors import Mixture
 
 PRIORS = ("normal", "mixture")
 ACTIVE_NATS = 0.01  # a unit that says less than this on average is asleep
-MIN_SCORE = 0.7  # of a named direction that is worth a knob
+MIN_EFFECT = 0.6  # of a named direction that is worth a knob
+MIN_SCORE = 0.7  # the same where nobody looked at what comes out
 SHARES = 101
 TRAIT = 0.75  # of a knob's step; at half of it a third of the bearded had no beard to be seen
 TRIES = 10_000  # draws among which those with a trait are looked for
@@ -28,8 +29,8 @@ TRIES = 10_000  # draws among which those with a trait are looked for
 class Named:
     """An attribute's direction: adding vector (D,) goes from without to with, or up by one standard deviation.
 
-    The step is the distance between the means of the two groups, all other attributes being equal. A value of a column of
-    words is called "column=value".
+    Where measure.effects looked at what comes out, it is the distance that turns most pictures, else the one between the means
+    of the two groups, all other attributes being equal. A value of a column of words is called "column=value".
     """
 
     name: str
@@ -37,6 +38,20 @@ class Named:
     measure: str  # "balanced accuracy" or "correlation", on latents left out of the fit
     score: float
     share: float  # of the pictures that have it, 0 to 1; 0.5 for numbers
+    # What comes out, on held-out pictures; None where nobody looked, as in earlier versions.
+    effect: float | None = (
+        None  # the share of pictures without it that have it at the high end, or the reverse if that is less
+    )
+    low: float = -1.0  # of the travel, as readings
+    high: float = 1.0
+    trait: float = 0.0  # the reading from which on a picture has it
+    drags: tuple[str, float] | None = (
+        None  # the other reading that one step moves most, as a share of the own one's move
+    )
+
+    @property
+    def is_knob(self) -> bool:
+        return self.score >= MIN_SCORE if self.effect is None else self.effect >= MIN_EFFECT
 
 
 @dataclass(frozen=True)
@@ -118,8 +133,8 @@ class Atlas:
 
         That is TRAIT of the way from the mean of those without it to that of those with it.
         """
-        chosen = [row for row in self.named if row.score >= MIN_SCORE and row.measure != "correlation"]
-        return {row.name: TRAIT - row.share for row in chosen}
+        chosen = [row for row in self.named if row.is_knob and row.measure != "correlation"]
+        return {row.name: TRAIT - row.share if row.effect is None else row.trait for row in chosen}
 
     @cached_property
     def vectors(self) -> Tensor:
@@ -141,8 +156,13 @@ class Atlas:
         return self.vectors @ self.probes.T
 
     def dragged(self, name: str) -> tuple[str, float] | None:
-        """What one step of a named direction drags along most: another column of numbers, and by how many of its own steps."""
+        """What one step of a named direction drags along most, and how far: as Named.drags says.
+
+        Where nobody looked, by the latents: another column of numbers, and how many of its own steps.
+        """
         names = [row.name for row in self.named]
+        if self.named[names.index(name)].effect is not None:
+            return self.named[names.index(name)].drags
         moved = self.entanglement[names.index(name)].abs().tolist()
         others = [
             (share, other) for share, other in zip(moved, names, strict=True) if other != name and "=" not in other
@@ -170,13 +190,14 @@ class Atlas:
 
     @cached_property
     def knobs(self) -> list[Knob]:
-        """Named knobs, the best scored first; then principal directions; then the active units by what they say."""
+        """Named knobs, the best first; then principal directions; then the active units by what they say."""
         found = []
-        chosen = [(row, probe) for row, probe in zip(self.named, self.probes, strict=True) if row.score >= MIN_SCORE]
-        # Numbers first, then the values of columns of words; of each kind the best scored first.
-        for row, probe in sorted(chosen, key=lambda both: ("=" in both[0].name, -both[0].score)):
+        chosen = [(row, probe) for row, probe in zip(self.named, self.probes, strict=True) if row.is_knob]
+        # Numbers first, then the values of columns of words; of each kind the best first.
+        for row, probe in sorted(chosen, key=lambda both: ("=" in both[0].name, -(both[0].effect or both[0].score))):
             label = row.name.replace("_", " ").replace("=", ": ").capitalize()
-            found.append(self._knob(f"named:{row.name}", label, row.vector, probe, 1.0))
+            knob = self._knob(f"named:{row.name}", label, row.vector, probe, 1.0)
+            found.append(knob if row.effect is None else replace(knob, low=row.low, high=row.high))
         kept = int((self.spreads > 0.1 * self.spreads[0]).sum())
         for i, (direction, std) in enumerate(zip(self.directions[:kept], self.spreads, strict=False)):
             found.append(self._knob(f"direction:{i}", f"Direction {i + 1}", direction * std, direction / std, 3.0))

@@ -16,6 +16,7 @@ from vae.storage.tensors import Heads, read_tensors
 
 PLAIN = ("kl", "mean", "covariance", "directions", "spreads", "likelihoods")  # saved under their own names
 KEYS = ("name", "measure", "score", "share")  # of a named direction
+EFFECT = ("effect", "low", "high", "trait", "drags")  # of one whose effect was looked at
 MIXTURE = ("weights", "means", "factors")
 
 
@@ -27,7 +28,8 @@ def save(atlas: Atlas, folder: Path) -> None:
     if atlas.named:
         tensors["named"] = torch.stack([row.vector for row in atlas.named])
     safetensors.torch.save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "atlas.safetensors")
-    rows = [{key: getattr(row, key) for key in KEYS} for row in atlas.named]
+    keys = [KEYS if row.effect is None else KEYS + EFFECT for row in atlas.named]
+    rows = [{key: getattr(row, key) for key in of_row} for row, of_row in zip(atlas.named, keys, strict=True)]
     words = {"familiar_error": atlas.familiar_error, "named": rows}
     (folder / "atlas.json").write_text(json.dumps(words, indent=1), encoding="utf-8")
 
@@ -36,7 +38,7 @@ def load(folder: Path) -> Atlas:
     """What save wrote. BadInput where a part is missing, damaged or of the wrong shape or type: nothing else is loaded."""
     try:
         words = json.loads(read_text(folder / "atlas.json"))
-        rows = [Named(vector=torch.empty(0), **{key: row[key] for key in KEYS}) for row in words["named"]]
+        rows = [_named(row) for row in words["named"]]
         _check_words(rows, words["familiar_error"])
         tensors = read_tensors(folder / "atlas.safetensors", lambda heads: _check_heads(heads, len(rows)))
         if not (tensors["mixture.weights"] > 0).all():
@@ -52,6 +54,15 @@ def load(folder: Path) -> Atlas:
         examples=tensors["examples"].numpy(),
         familiar_error=float(words["familiar_error"]),
     )
+
+
+def _named(row: dict[str, Any]) -> Named:
+    """A row of atlas.json -> the direction, but for its vector. LookupError, TypeError or ValueError for what is none."""
+    found = {key: row[key] for key in (KEYS + EFFECT if "effect" in row else KEYS)}
+    if found.get("drags") is not None:
+        other, share = found["drags"]
+        found["drags"] = (str(other)[:100], float(share))
+    return Named(vector=torch.empty(0), **found)
 
 
 def _check_heads(found: Heads, named: int) -> None:
@@ -79,6 +90,11 @@ def _check_words(rows: list[Named], familiar_error: Any) -> None:
         is_named = isinstance(row.name, str) and 0 < len(row.name) <= 100
         if not is_named or row.measure not in ("balanced accuracy", "correlation"):
             raise ValueError("it has a direction without a name or a measure")
-    numbers = [familiar_error, *(value for row in rows for value in (row.score, row.share))]
+    told = (value for row in rows for value in (row.score, row.share, row.effect))
+    numbers = [familiar_error, *(value for value in told if value is not None)]
     if not all(type(value) in (int, float) and -1 <= value <= 1 for value in numbers):  # NaN is not
-        raise ValueError("it has a score, share or error that is no number in its range")
+        raise ValueError("it has a score, share, effect or error that is no number in its range")
+    for row in rows:
+        numbers = [row.low, row.high, row.trait, row.drags[1] if row.drags else 0.0]
+        if not all(type(value) in (int, float) and abs(value) <= 100 for value in numbers) or row.low >= row.high:
+            raise ValueError("it has a travel, trait or drag that is no number in its range")

@@ -1,0 +1,274 @@
+"""Knobs by what comes out: a reader that learnt from real pictures looks at what walking along a direction draws.
+
+A linear score says how well latents can be read, not what they draw: of people who took a step towards "glasses" one in seven
+wore some. So directions learn from the reader, and their travel, effect and side effects are what it saw.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vae.atlas import TRAIT, Atlas, Named
+from vae.device import noise_generator
+from vae.measure.reader import Reader, fit_reader
+from vae.model import VAE, to_tensor
+
+POOL, RARE = 3000, 100  # latents that directions are learnt from, and of each column at least so many that have it
+STEPS, BATCH, LEARNING_RATE = 400, 64, 0.03
+STILL, SHORT = (
+    0.1,
+    0.02,
+)  # what moving the other readings costs, and a direction's length, beside nats of the own reading
+TURNED = 0.8  # of those without who are read as with after one step
+LEAST = 0.05  # typicality that half of all who are moved keep: beyond lies the end of the travel
+FARTHEST, GRID = 6.0, 0.5  # standard deviations from the mean that a travel may go, and how finely it is looked at
+STOPS = 6  # on the way to an end at which the reader looks
+PEOPLE, FEWEST = 100, 10  # that are moved, and fewer that say nothing
+SURE_ACCURACY, SURE_CORRELATION = 0.6, 0.5  # of a reader on held-out pictures, or what it reads is no judgement
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A model's decoder with a reader of what it draws; columns (A,) names with which of them are of 0 and 1."""
+
+    model: VAE
+    reader: Reader
+    names: list[str]
+    is_binary: Tensor  # (A,) bool
+    is_sure: Tensor  # (A,) bool: which of them it tells in held-out pictures
+
+    @property
+    def bars(self) -> Tensor:
+        """(A,): the reading from which on a picture has it: even odds, or a standard deviation above the mean."""
+        return torch.where(self.is_binary, 0.0, 1.0)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """(N, D) -> (N, A): what the reader says of the pictures that are drawn of z, without gradients, on the CPU."""
+        with torch.no_grad():
+            found = [self.reader(self.model.decode(part.to(self.model.device))).cpu() for part in z.split(BATCH)]
+        return torch.cat([torch.empty(0, len(self.names)), *found])
+
+    def others(self, place: int) -> list[int]:
+        """The columns that one may drag along, of those that can be told: all but the values of the same column of words."""
+        kind = self.names[place].partition("=")[0]
+        return [j for j, name in enumerate(self.names) if name.partition("=")[0] != kind and self.is_sure[j]]
+
+
+def table_of(attributes: dict[str, np.ndarray], names: list[str]) -> np.ndarray:
+    """Columns (N,) -> (N, A), one a named direction: 0 and 1 as they are, other numbers standardised; a gap is NaN."""
+    found = []
+    for name in names:
+        if name in attributes:
+            column = attributes[name].astype(np.float64)
+            column = np.where(np.abs(column) < 1e30, column, np.nan)
+            is_binary = np.isin(column[~np.isnan(column)], (0, 1)).all()
+            found.append(column if is_binary else (column - np.nanmean(column)) / np.nanstd(column))
+        else:
+            key = next(key for key in attributes if name.startswith(f"{key}="))
+            found.append((attributes[key] == name[len(key) + 1 :]).astype(np.float64))
+    return np.stack(found, axis=1)
+
+
+def steer(judge: Judge, table: np.ndarray, mean: Tensor, vectors: Tensor, factor: Tensor, seed: int = 0) -> Tensor:
+    """(A, D) directions -> (A, D): learnt on by what the reader sees of one step along each, up and down.
+
+    mean (N, D): latents to start from, table (N, A) their columns. factor (D, D): the lower Cholesky factor of their
+    covariance, in whose terms a step is short. A step is to turn the own reading and to leave the others, but for what goes
+    along with it in the data (Jahanian et al. 2020, "On the steerability of generative adversarial networks").
+    """
+    generator, count = noise_generator(seed), len(vectors)
+    filled = np.where(np.isnan(table), np.nanmean(table, axis=0), table)
+    apart = 1 - torch.from_numpy(np.corrcoef(filled.T).reshape(count, count)).float().square()  # (A, A)
+    still = torch.zeros(count, count)
+    for place in range(count):
+        still[place, judge.others(place)] = apart[place, judge.others(place)]
+    order = torch.randperm(len(mean), generator=generator)
+    rare = [order[torch.from_numpy(filled[order, a] == 1)][:RARE] for a in range(count) if judge.is_binary[a]]
+    pool = mean[torch.cat([order[:POOL], *rare]).unique()]
+    before = judge(pool)  # (P, A)
+    spread = before.std(dim=0)
+    # Who is to be turned: up those who are read without it, down those with it. Anybody where there are none, and for numbers.
+    starts = [[_some(~judge.is_binary[a] | (sign * before[:, a] < 0)) for sign in (1, -1)] for a in range(count)]
+    white = torch.linalg.solve_triangular(factor, vectors.T, upper=False).T.contiguous().requires_grad_()  # (A, D)
+    optimizer = torch.optim.Adam([white], LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=STEPS)
+    for _ in range(STEPS):
+        own = torch.randint(count, (BATCH,), generator=generator)
+        is_down = torch.randint(2, (BATCH,), generator=generator)
+        dice = torch.rand(BATCH, generator=generator).tolist()
+        chosen = [starts[a][d] for a, d in zip(own.tolist(), is_down.tolist(), strict=True)]
+        rows = torch.stack([rows[int(at * len(rows))] for rows, at in zip(chosen, dice, strict=True)])
+        sign = 1.0 - 2.0 * is_down
+        z = pool[rows] + sign[:, None] * (white[own] @ factor.T)
+        after = judge.reader(judge.model.decode(z.to(judge.model.device))).cpu()  # (B, A)
+        moved = (after - before[rows]) / spread
+        read, change = (part.gather(1, own[:, None])[:, 0] for part in (after, moved))
+        goal = torch.where(judge.is_binary[own], F.softplus(1 - sign * read), (change - sign).square())
+        dragged, length = (moved.square() * still[own]).sum(dim=1), white[own].square().sum(dim=1)
+        loss = (goal + STILL * dragged + SHORT * length).mean()
+        (white.grad,) = torch.autograd.grad(loss, white)  # and none of the networks' weights
+        optimizer.step()
+        schedule.step()
+    return white.detach() @ factor.T
+
+
+def _some(mask: Tensor) -> Tensor:
+    """(P,) bool -> the rows where it holds; all rows where it holds nowhere."""
+    return torch.nonzero(mask if mask.any() else ~mask).flatten()
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A direction of unit length and how far to go on it; lengths in standard deviations of all pictures along it.
+
+    low, high: the ends of the travel, from the mean. step: the distance that turns TURNED of those without it. shares: of those
+    who are read without it, how many are turned at the high end, and the reverse at the low end. drags: as Named's.
+    """
+
+    vector: Tensor  # (D,)
+    probe: Tensor  # (D,): (z - atlas.mean) @ probe says where z lies
+    low: float
+    high: float
+    step: float
+    shares: tuple[float, float]
+    drags: tuple[str, float] | None
+
+
+class Walker:
+    """Held-out latents (N, D) that are moved along directions to see what comes out."""
+
+    def __init__(self, judge: Judge, atlas: Atlas, z: Tensor):
+        self.judge, self.atlas, self.z = judge, atlas, z
+        self.readings = judge(z)  # (N, A)
+        self.spread = self.readings.std(dim=0)
+
+    def walk(self, place: int, vector: Tensor) -> Walk:
+        """How far one may go along the vector (D,) of a column, and what comes out.
+
+        Each way ends where half of the moved are less typical than LEAST, or twice as far as TURNED of them took to turn.
+        """
+        probe = torch.linalg.solve(self.atlas.covariance + 1e-6 * torch.eye(len(vector)), vector)
+        length = (probe @ vector).sqrt()
+        walk = Walk(vector / length, probe / length, -FARTHEST, FARTHEST, FARTHEST, (0.0, 0.0), None)
+        (high, step), (low, _) = self._end(place, walk, 1), self._end(place, walk, -1)
+        return self.told(place, replace(walk, low=-low, high=high, step=step))
+
+    def told(self, place: int, walk: Walk) -> Walk:
+        """The walk with what these latents say of it: shares and drags."""
+        up = self._without(place, 1)
+        shares = [self._share(place, walk, sign, end) for sign, end in ((1, walk.high), (-1, walk.low))]
+        moved = (self.judge(self.z[up] + walk.step * walk.vector) - self.readings[up]) / self.spread
+        size = moved.mean(dim=0).abs().tolist()  # (A,)
+        most = max(self.judge.others(place), key=lambda j: size[j], default=place)
+        drags = None if most == place else (self.judge.names[most], size[most] / max(size[place], 1e-6))
+        return replace(walk, shares=(shares[0], shares[1]), drags=drags)
+
+    def _without(self, place: int, sign: int) -> Tensor:
+        """The rows of those who are read without it (sign 1) or with it (-1); of anybody where these are too few."""
+        rows = torch.nonzero(sign * self.readings[:, place] < self.judge.bars[place]).flatten()
+        return (rows if len(rows) >= FEWEST else torch.arange(len(self.z)))[:PEOPLE]
+
+    def _moved(self, walk: Walk, rows: Tensor, position: float) -> Tensor:
+        """(M, D): the rows' latents, brought to one position along the walk, as the page's sliders do."""
+        at = (self.z[rows] - self.atlas.mean) @ walk.probe
+        return self.z[rows] + (position - at)[:, None] * walk.vector
+
+    def _share(self, place: int, walk: Walk, sign: int, position: float) -> float:
+        """The share of those without it who are read with it at a position, or the reverse."""
+        seen = self.judge(self._moved(walk, self._without(place, sign), position))[:, place]
+        return float((sign * seen > self.judge.bars[place]).float().mean())
+
+    def _end(self, place: int, walk: Walk, sign: int) -> tuple[float, float]:
+        """-> how far from the mean the travel goes that way, and the distance after which TURNED of those without it turn."""
+        rows = self._without(place, sign)
+        start = sign * float(((self.z[rows] - self.atlas.mean) @ walk.probe).mean())
+        reach = np.arange(GRID, FARTHEST + GRID, GRID)
+        typical = [float(self.atlas.typicality(self._moved(walk, rows, sign * k)).median()) for k in reach]
+        end = float(reach[np.flatnonzero(np.array(typical) >= min(LEAST, max(typical)))[-1]])
+        stops = np.linspace(min(1.0, end), end, STOPS)
+        shares: list[float] = []
+        for stop in stops:
+            shares.append(self._share(place, walk, sign, sign * stop))
+            if shares[-1] >= TURNED:
+                break
+        if shares[-1] < TURNED:
+            most = float(stops[int(np.argmax(shares))])
+            return most, max(most - start, GRID)
+        before = (shares[-2], stops[len(shares) - 2]) if len(shares) > 1 else (0.0, start)
+        part = (TURNED - before[0]) / (shares[-1] - before[0])
+        step = max(float(before[1] + part * (stops[len(shares) - 1] - before[1])) - start, GRID)
+        return min(end, start + 2 * step), step
+
+
+def with_effects(
+    atlas: Atlas, model: VAE, pictures: tuple[np.ndarray, np.ndarray], means: tuple[Tensor, Tensor],
+    attributes: tuple[dict[str, np.ndarray], dict[str, np.ndarray]], seed: int = 0,
+) -> tuple[Named, ...]:  # fmt: skip
+    """The atlas's named directions, learnt on by what comes out, with their effects, travels and what they drag.
+
+    pictures, means (their latents (N, D)) and attributes: of the training set and of the held-out one.
+    """
+    if not atlas.named:
+        return ()
+    names = [row.name for row in atlas.named]
+    table, truth = (table_of(columns, names) for columns in attributes)
+    reader = fit_reader(pictures[0], table, seed, model.device)
+    with torch.no_grad():
+        parts = [reader(to_tensor(pictures[1][i : i + BATCH], model.device)).cpu() for i in range(0, len(truth), BATCH)]
+    is_binary = (np.isin(table, (0, 1)) | np.isnan(table)).all(axis=0)
+    is_sure = [_is_told(*columns) for columns in zip(torch.cat(parts).T.numpy(), truth.T, is_binary, strict=True)]
+    judge = Judge(model, reader, names, torch.from_numpy(is_binary), torch.tensor(is_sure))
+    return judged(judge, atlas, table, *means, seed)
+
+
+def _is_told(readings: np.ndarray, truth: np.ndarray, is_binary: bool) -> bool:
+    """Whether readings (N,) of held-out pictures tell the truth (N,) well enough to judge by them."""
+    readings, truth = readings[~np.isnan(truth)], truth[~np.isnan(truth)]
+    if len(set(truth.tolist())) < 2:
+        return False
+    if not is_binary:
+        return bool(np.corrcoef(readings, truth)[0, 1] >= SURE_CORRELATION)
+    return float(np.mean([((readings > 0) == side)[truth == side].mean() for side in (0, 1)])) >= SURE_ACCURACY
+
+
+def judged(
+    judge: Judge, atlas: Atlas, table: np.ndarray, mean: Tensor, held: Tensor, seed: int = 0
+) -> tuple[Named, ...]:
+    """The named directions learnt on latents mean (N, D) with their columns (N, A), and judged on held-out ones (M, D).
+
+    Every other held-out latent decides which way and how far a knob goes; the rest say what it does there. What the reader
+    cannot tell has no effect.
+    """
+    factor = torch.linalg.cholesky(atlas.covariance + 1e-6 * torch.eye(len(atlas.mean)))
+    steered = steer(judge, table, mean, atlas.vectors, factor, seed)
+    choosing, reporting = Walker(judge, atlas, held[::2]), Walker(judge, atlas, held[1::2])
+    found = []
+    for place, row in enumerate(atlas.named):
+        if not judge.is_sure[place]:
+            found.append(replace(row, effect=0.0))
+            continue
+        walks = [choosing.walk(place, vector) for vector in (atlas.vectors[place], steered[place])]
+        best = max(walks, key=lambda walk: (round(min(walk.shares), 1), -walk.drags[1] if walk.drags else 0.0))
+        found.append(_named(row, reporting.told(place, best), (mean - atlas.mean) @ best.probe, table[:, place]))
+    return tuple(found)
+
+
+def _named(row: Named, walk: Walk, at: Tensor, column: np.ndarray) -> Named:
+    """The direction of a walk, a step as its unit. at (N,): where pictures lie along it that have the column (N,)."""
+    middle = (
+        [float(at[torch.from_numpy(column == side)].mean()) for side in (0, 1)]
+        if row.measure != "correlation"
+        else [0, 0]
+    )
+    return replace(
+        row,
+        vector=walk.step * walk.vector,
+        effect=round(min(walk.shares), 3),
+        low=round(walk.low / walk.step, 2),
+        high=round(walk.high / walk.step, 2),
+        trait=round((middle[0] + TRAIT * (middle[1] - middle[0])) / walk.step, 3),
+        drags=walk.drags and (walk.drags[0], round(walk.drags[1], 2)),
+    )
