@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vae.atlas import TRAIT, Atlas, Named
+from vae.data import LARGEST
 from vae.device import noise_generator
 from vae.measure.reader import Reader, fit_reader
 from vae.model import VAE, to_tensor
@@ -58,14 +59,12 @@ class Judge:
 
 
 def table_of(attributes: dict[str, np.ndarray], names: list[str]) -> np.ndarray:
-    """Columns (N,) -> (N, A), one a named direction: 0 and 1 as they are, other numbers standardised; a gap is NaN."""
+    """Columns (N,) -> (N, A), what each named direction is about: numbers with NaN for a gap, 0 and 1 for a value of words."""
     found = []
     for name in names:
         if name in attributes:
             column = attributes[name].astype(np.float64)
-            column = np.where(np.abs(column) < 1e30, column, np.nan)
-            is_binary = np.isin(column[~np.isnan(column)], (0, 1)).all()
-            found.append(column if is_binary else (column - np.nanmean(column)) / np.nanstd(column))
+            found.append(np.where(np.abs(column) < LARGEST, column, np.nan))
         else:
             key = next(key for key in attributes if name.startswith(f"{key}="))
             found.append((attributes[key] == name[len(key) + 1 :]).astype(np.float64))
@@ -215,10 +214,11 @@ def with_effects(
         return ()
     names = [row.name for row in atlas.named]
     table, truth = (table_of(columns, names) for columns in attributes)
+    is_binary = (np.isin(table, (0, 1)) | np.isnan(table)).all(axis=0)
+    table = np.where(is_binary, table, (table - np.nanmean(table, axis=0)) / np.nanstd(table, axis=0))
     reader = fit_reader(pictures[0], table, seed, model.device)
     with torch.no_grad():
         parts = [reader(to_tensor(pictures[1][i : i + BATCH], model.device)).cpu() for i in range(0, len(truth), BATCH)]
-    is_binary = (np.isin(table, (0, 1)) | np.isnan(table)).all(axis=0)
     is_sure = [_is_told(*columns) for columns in zip(torch.cat(parts).T.numpy(), truth.T, is_binary, strict=True)]
     judge = Judge(model, reader, names, torch.from_numpy(is_binary), torch.tensor(is_sure))
     return judged(judge, atlas, table, *means, seed)

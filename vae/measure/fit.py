@@ -31,8 +31,9 @@ def fit_atlas(
 ) -> Atlas:
     """The atlas of a model from uint8 pictures (N, H, W, C) and, where there are any, their attributes (N,).
 
-    heldout: pictures that calibrate what is familiar and that a visitor may start from; labels (of heldout): their kinds;
-    told: their attributes, where a reader is to look at what named directions draw, which takes minutes; first: the row of the one to begin with. Where may_show is false, a visitor starts from pictures that the model drew itself.
+    heldout: pictures that calibrate what is familiar and that a visitor may start from; labels (of heldout): their kinds; told:
+    their attributes, where a reader is to look at what the named directions draw (minutes for 20,000 pictures); first: the row
+    of the one to begin with. Where may_show is false, a visitor starts from pictures that the model drew itself.
     """
     posterior, of_heldout = posterior_of(model, pictures), posterior_of(model, heldout)
     mean = posterior.mean

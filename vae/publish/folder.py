@@ -74,7 +74,8 @@ def publish(
         atlas = fit_atlas(
             shipped, known.images, merged(known.attributes or {}, recipe.categories), heldout=heldout.images,
             labels=(heldout.attributes or {}).get("label"),
-            told=merged(heldout.attributes or {}, recipe.categories) if figures else None, may_show=recipe.show_data, seed=recipe.seed,
+            told=merged(heldout.attributes or {}, recipe.categories) if figures else None,
+            may_show=recipe.show_data, seed=recipe.seed,
             first=heldout.names.index(recipe.start) if recipe.start else None,
         )  # fmt: skip
         atlases.save(atlas, beside)
