@@ -1,6 +1,7 @@
 """Knobs by what comes out, in a world whose truth is known: bars drawn by a formula, each number with its own effect."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -9,12 +10,16 @@ from torch import Tensor, nn
 
 from tests.test_atlas import bare_atlas
 from vae.atlas import Atlas, Named
-from vae.measure import effects
-from vae.measure.effects import Judge, judged, table_of
+from vae.errors import BadInput
+from vae.measure import effects, reader
+from vae.measure.effects import GRID, LEAST, Judge, Walker, table_of, with_effects
 from vae.measure.reader import fit_reader
 from vae.model import VAE, VAEConfig, decoded
+from vae.storage import atlases
 
 SIDE = 16
+BRIGHT = 0.3  # from here on a bar is called bright
+TANGLED = torch.tensor([1.0, 0.8, 0.0, 0.0])  # on the way to bright it goes to the right
 
 
 class Bars(nn.Module):
@@ -29,40 +34,143 @@ class Bars(nn.Module):
         return torch.logit(light.clamp(0.01, 0.99))[:, None]
 
 
+def latents(count: int, seed: int) -> Tensor:
+    return torch.randn(count, 4, generator=torch.Generator().manual_seed(seed))
+
+
+def columns_of(z: Tensor) -> dict[str, np.ndarray]:
+    kinds = np.where(z[:, 1] > 0, "right", "left")
+    return {
+        "bright": (z[:, 0] > BRIGHT).double().numpy(),
+        "length": 5 + 3 * z[:, 2].double().numpy(),
+        "luck": (z[:, 3] > 0).double().numpy(),
+        "side": kinds,
+    }
+
+
 @pytest.fixture(scope="module")
-def world() -> tuple[Judge, Atlas, np.ndarray, Tensor]:
-    """The bars' model with a reader of them; the atlas has a tangled direction for each column, and one of pure luck."""
+def world() -> tuple[VAE, Atlas]:
+    """The bars' model, and an atlas with a direction for each column: a tangled one, and one of pure luck."""
     config = VAEConfig(size=SIDE, channels=1, latent=4, widths=(8,), stem=2)
     model = VAE(config, encoder=nn.Identity(), decoder=Bars()).eval()
-    z = torch.randn(2000, 4, generator=torch.Generator().manual_seed(0))
-    columns = {
-        "bright": (z[:, 0] > 0.3).double().numpy(), "right": (z[:, 1] > 0).double().numpy(),
-        "length": z[:, 2].double().numpy(), "luck": (z[:, 3] > 0).double().numpy(),
-    }  # fmt: skip
-    vectors = torch.eye(4)
-    vectors[0, 1] = 0.8  # on the way to bright it goes to the right
+    places = {"bright": TANGLED, "length": torch.eye(4)[2], "luck": torch.eye(4)[3], "side=right": torch.eye(4)[1]}
     named = tuple(
-        Named(name, vector, "balanced accuracy", 0.95, 0.5) for name, vector in zip(columns, vectors, strict=True)
+        Named(name, vector, "correlation" if name == "length" else "balanced accuracy", 0.95, 0.5)
+        for name, vector in places.items()
     )
-    atlas = dataclasses.replace(
-        bare_atlas(4),
-        named=named,
-        mean=z.mean(dim=0),
-        covariance=torch.cov(z.T),
-        likelihoods=torch.linspace(-12, -2, 101),
-    )
-    table = table_of(columns, list(columns))
-    reader = fit_reader(decoded(model, z), table, seed=0)
-    return (
-        Judge(model, reader, list(columns), torch.tensor([True, True, False, True]), torch.arange(4) < 3),
-        atlas,
-        table,
-        z,
+    atlas = dataclasses.replace(bare_atlas(4), named=named)
+    densities = atlas.mixture.log_prob(latents(5000, 5))
+    return model, dataclasses.replace(atlas, likelihoods=torch.quantile(densities, torch.linspace(0, 1, 101)))
+
+
+@pytest.fixture(scope="module")
+def judge(world) -> Judge:
+    z = latents(1500, 0)
+    names = [row.name for row in world[1].named]
+    table = table_of(columns_of(z), names)
+    table[:, 1] = (table[:, 1] - 5) / 3
+    sure = torch.tensor([True, True, False, True])
+    return Judge(
+        world[0], fit_reader(decoded(world[0], z), table), names, torch.tensor([True, False, True, True]), sure
     )
 
 
-def test_what_comes_out(world, monkeypatch):
-    monkeypatch.setattr(effects, "STEPS", 60)
-    judge, atlas, table, z = world
-    for row in judged(judge, atlas, table, z, torch.randn(400, 4, generator=torch.Generator().manual_seed(1))):
-        print(row)
+@pytest.fixture(scope="module")
+def known(world) -> Atlas:
+    model, atlas = world
+    means = latents(1500, 0), latents(400, 1)
+    pictures = decoded(model, means[0]), decoded(model, means[1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(effects, "STEPS", 100)
+        told = columns_of(means[0]), columns_of(means[1])
+        return dataclasses.replace(atlas, named=with_effects(atlas, model, pictures, means, told))
+
+
+def test_a_knob_is_what_comes_out_and_not_what_can_be_read(world, known):
+    """Luck lies in the latents for anybody to read, and nothing comes of it."""
+    assert "named:luck" in [knob.key for knob in world[1].knobs]
+    keys = {knob.key for knob in known.knobs if knob.kind == "named"}
+    assert keys == {"named:bright", "named:length", "named:side=right"}
+    assert [row.effect for row in known.named if row.name == "luck"] == [0.0]
+    assert "luck" not in known.traits
+
+
+def test_one_step_turns_most_and_the_travels_end_nearly_all_by_the_formula(known):
+    """Counted on other latents, by the numbers that drew them: no reader has a part in it."""
+    z = latents(2000, 2)
+    rows = {row.name: row for row in known.named}
+    for name, place, bar in (("bright", 0, BRIGHT), ("side=right", 1, 0.0), ("length", 2, 1.0)):
+        without = z[z[:, place] < bar]
+        stepped = without + rows[name].vector
+        assert 0.6 < (stepped[:, place] > bar).float().mean() < 0.97, name
+        (knob,) = (knob for knob in known.knobs if knob.key == f"named:{name}")
+        at = without @ knob.probe - knob.offset
+        assert ((without + (knob.high - at)[:, None] * knob.vector)[:, place] > bar).float().mean() > 0.9, name
+
+
+def test_a_direction_unlearns_what_it_drags(known):
+    vector = known.named[0].vector
+    assert abs(vector[1] / vector[0]) < 0.4 < TANGLED[1] / TANGLED[0]
+
+
+def test_what_has_a_trait_by_its_reading_has_it_by_the_formula(known):
+    drawn = known.prior("normal", 300, 1, only=["bright"])
+    assert (drawn[:, 0] > BRIGHT).float().mean() > 0.8
+
+
+def test_what_is_dragged_and_what_does_nothing_is_said(world, judge):
+    walker = Walker(judge, world[1], latents(400, 1))
+    other, share = walker.walk(0, TANGLED).drags
+    assert other == "side=right"
+    assert share == pytest.approx(0.8, abs=0.35)  # of z, whose readings are not quite in proportion
+    clean = walker.walk(0, torch.eye(4)[0])
+    assert clean.drags[1] < share / 2 and min(clean.shares) > 0.9
+    assert max(walker.walk(0, torch.eye(4)[3]).shares) < 0.1
+
+
+def test_the_travel_ends_where_latents_grow_untypical(world, judge):
+    """Of a Gaussian in four dimensions the squared length is chi-square's; the other three numbers stay as they are."""
+    from scipy.stats import chi2
+
+    walk = Walker(judge, world[1], latents(400, 1)).walk(0, torch.eye(4)[3])  # changes no picture, and so nobody turns
+    farthest = np.sqrt(chi2(4).ppf(1 - LEAST) - chi2(3).median())
+    assert farthest - 1.5 * GRID < -walk.low and walk.high < farthest + 0.5 * GRID
+
+
+def test_a_reader_follows_its_seed_leaves_no_trace_and_counts_no_gap(world, monkeypatch):
+    monkeypatch.setattr(reader, "STEPS", 20)
+    pictures = decoded(world[0], latents(200, 3))
+    table = table_of(columns_of(latents(200, 3)), ["bright", "length"])
+    state = torch.random.get_rng_state()
+    first, again, other = (fit_reader(pictures, table, seed).state_dict() for seed in (1, 1, 2))
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+    table[:, 0] = np.nan
+    blind = fit_reader(pictures, table, 1).state_dict()
+    assert all(bool(tensor.isfinite().all()) for tensor in blind.values())
+
+
+def test_effects_survive_the_disk_and_atlases_without_them_are_as_they_were(known, world, tmp_path):
+    for atlas in (known, world[1]):
+        atlases.save(atlas, tmp_path)
+        back = atlases.load(tmp_path)
+        plain = [dataclasses.replace(row, vector=None) for row in atlas.named]
+        assert [dataclasses.replace(row, vector=None) for row in back.named] == plain
+        assert back.traits == atlas.traits and [knob.high for knob in back.knobs] == [knob.high for knob in atlas.knobs]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"effect": "all"}, {"effect": True}, {"effect": 2}, {"effect": float("nan")}, {"low": 3, "high": 3}, {"low": None},
+        {"high": float("inf")}, {"trait": "0"}, {"drags": "far"}, {"drags": ["side", "far"]}, {"drags": {"side": 1}}
+    ],
+)  # fmt: skip
+def test_damaged_effects_are_refused(known, tmp_path, damage):
+    atlases.save(known, tmp_path)
+    words = json.loads((tmp_path / "atlas.json").read_text())
+    words["named"][0] |= damage
+    (tmp_path / "atlas.json").write_text(json.dumps(words))
+    with pytest.raises(BadInput, match="atlas"):
+        atlases.load(tmp_path)

@@ -158,7 +158,10 @@ class Walker:
     def told(self, place: int, walk: Walk) -> Walk:
         """The walk with what these latents say of it: shares and drags."""
         up = self._without(place, 1)
-        shares = [self._share(place, walk, sign, end) for sign, end in ((1, walk.high), (-1, walk.low))]
+        ends = [
+            (sign, self._moved(walk, self._without(place, sign), end)) for sign, end in ((1, walk.high), (-1, walk.low))
+        ]
+        shares = [self._share(place, sign, moved) for sign, moved in ends]
         moved = (self.judge(self.z[up] + walk.step * walk.vector) - self.readings[up]) / self.spread
         size = moved.mean(dim=0).abs().tolist()  # (A,)
         most = max(self.judge.others(place), key=lambda j: size[j], default=place)
@@ -175,10 +178,9 @@ class Walker:
         at = (self.z[rows] - self.atlas.mean) @ walk.probe
         return self.z[rows] + (position - at)[:, None] * walk.vector
 
-    def _share(self, place: int, walk: Walk, sign: int, position: float) -> float:
-        """The share of those without it who are read with it at a position, or the reverse."""
-        seen = self.judge(self._moved(walk, self._without(place, sign), position))[:, place]
-        return float((sign * seen > self.judge.bars[place]).float().mean())
+    def _share(self, place: int, sign: int, z: Tensor) -> float:
+        """Of latents (M, D) the share that is read with it (sign 1) or without it (-1)."""
+        return float((sign * self.judge(z)[:, place] > self.judge.bars[place]).float().mean())
 
     def _end(self, place: int, walk: Walk, sign: int) -> tuple[float, float]:
         """-> how far from the mean the travel goes that way, and the distance after which TURNED of those without it turn."""
@@ -187,19 +189,15 @@ class Walker:
         reach = np.arange(GRID, FARTHEST + GRID, GRID)
         typical = [float(self.atlas.typicality(self._moved(walk, rows, sign * k)).median()) for k in reach]
         end = float(reach[np.flatnonzero(np.array(typical) >= min(LEAST, max(typical)))[-1]])
-        stops = np.linspace(min(1.0, end), end, STOPS)
-        shares: list[float] = []
-        for stop in stops:
-            shares.append(self._share(place, walk, sign, sign * stop))
-            if shares[-1] >= TURNED:
-                break
-        if shares[-1] < TURNED:
-            most = float(stops[int(np.argmax(shares))])
-            return most, max(most - start, GRID)
-        before = (shares[-2], stops[len(shares) - 2]) if len(shares) > 1 else (0.0, start)
-        part = (TURNED - before[0]) / (shares[-1] - before[0])
-        step = max(float(before[1] + part * (stops[len(shares) - 1] - before[1])) - start, GRID)
-        return min(end, start + 2 * step), step
+        far, before, best = max(end - start, GRID), (0.0, 0.0), (0.0, GRID)
+        for distance in np.linspace(far / STOPS, far, STOPS):
+            share = self._share(place, sign, self.z[rows] + sign * distance * walk.vector)
+            best = max(best, (share, float(distance)))
+            if share >= TURNED:
+                step = before[1] + (TURNED - before[0]) / (share - before[0]) * (distance - before[1])
+                return min(end, start + 2 * step), step
+            before = (share, float(distance))
+        return start + best[1], best[1]  # further brings no more of it
 
 
 def with_effects(
