@@ -9,12 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from tests.test_atlas import bare_atlas
+from tests.test_checkpoints import CONFIG, squares
+from vae import checkpoints
 from vae.atlas import Atlas, Named
 from vae.errors import BadInput
-from vae.measure import effects, reader
-from vae.measure.effects import GRID, LEAST, Judge, Walker, table_of, with_effects
+from vae.measure import effects, evaluation, reader
+from vae.measure.effects import GRID, LEAST, Judge, Walker, judged, table_of
 from vae.measure.reader import fit_reader
 from vae.model import VAE, VAEConfig, decoded
+from vae.publish.folder import publish
 from vae.storage import atlases
 
 SIDE = 16
@@ -42,7 +45,7 @@ def columns_of(z: Tensor) -> dict[str, np.ndarray]:
     kinds = np.where(z[:, 1] > 0, "right", "left")
     return {
         "bright": (z[:, 0] > BRIGHT).double().numpy(),
-        "length": 5 + 3 * z[:, 2].double().numpy(),
+        "length": z[:, 2].double().numpy(),
         "luck": (z[:, 3] > 0).double().numpy(),
         "side": kinds,
     }
@@ -65,25 +68,20 @@ def world() -> tuple[VAE, Atlas]:
 
 @pytest.fixture(scope="module")
 def judge(world) -> Judge:
-    z = latents(1500, 0)
-    names = [row.name for row in world[1].named]
-    table = table_of(columns_of(z), names)
-    table[:, 1] = (table[:, 1] - 5) / 3
-    sure = torch.tensor([True, True, False, True])
-    return Judge(
-        world[0], fit_reader(decoded(world[0], z), table), names, torch.tensor([True, False, True, True]), sure
-    )
+    z, names = latents(1500, 0), [row.name for row in world[1].named]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader, "EPOCHS", 10)
+        patch.setattr(reader, "STEPS", 100)
+        net = fit_reader(decoded(world[0], z), table_of(columns_of(z), names))
+    return Judge(world[0], net, names, torch.tensor([True, False, True, True]), torch.tensor([True, True, False, True]))
 
 
 @pytest.fixture(scope="module")
-def known(world) -> Atlas:
-    model, atlas = world
-    means = latents(1500, 0), latents(400, 1)
-    pictures = decoded(model, means[0]), decoded(model, means[1])
+def known(world, judge) -> Atlas:
+    means, table = latents(1500, 0), table_of(columns_of(latents(1500, 0)), judge.names)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(effects, "STEPS", 100)
-        told = columns_of(means[0]), columns_of(means[1])
-        return dataclasses.replace(atlas, named=with_effects(atlas, model, pictures, means, told))
+        patch.setattr(effects, "STEPS", 80)
+        return dataclasses.replace(world[1], named=judged(judge, world[1], table, means, latents(400, 1)))
 
 
 def test_a_knob_is_what_comes_out_and_not_what_can_be_read(world, known):
@@ -149,6 +147,20 @@ def test_a_reader_follows_its_seed_leaves_no_trace_and_counts_no_gap(world, monk
     table[:, 0] = np.nan
     blind = fit_reader(pictures, table, 1).state_dict()
     assert all(bool(tensor.isfinite().all()) for tensor in blind.values())
+
+
+def test_a_reader_looks_at_a_published_model_and_a_visitor_does_not_wait_for_it(tmp_path, monkeypatch):
+    for module, name in ((reader, "STEPS"), (effects, "STEPS"), (evaluation, "COMPARED")):
+        monkeypatch.setattr(module, name, 20)
+    train, held = (
+        dataclasses.replace(part, attributes={"light": (part.images.mean(axis=(1, 2, 3)) > 127).astype(float)})
+        for part in (squares(400), squares(60))
+    )
+    for figures in (True, False):
+        folder = tmp_path / f"{figures}"
+        publish(folder, VAE(CONFIG.model).eval(), train, held, CONFIG, [[1, 2.0, 3.0]], figures=figures)
+        (row,) = checkpoints.load(folder).atlas.named
+        assert (row.effect is not None) == figures
 
 
 def test_effects_survive_the_disk_and_atlases_without_them_are_as_they_were(known, world, tmp_path):
