@@ -135,6 +135,11 @@ class Walk:
     shares: tuple[float, float]
     drags: tuple[str, float] | None
 
+    @property
+    def cost(self) -> float:
+        """What is to be small where effects are equal: what one step drags along, and how far from home it leads."""
+        return (self.drags[1] if self.drags else 0.0) + self.step / FARTHEST
+
 
 class Walker:
     """Held-out latents (N, D) that are moved along directions to see what comes out."""
@@ -249,7 +254,7 @@ def judged(
             found.append(replace(row, effect=0.0))
             continue
         walks = [choosing.walk(place, vector) for vector in (atlas.vectors[place], steered[place])]
-        best = max(walks, key=lambda walk: (round(min(walk.shares), 1), -walk.drags[1] if walk.drags else 0.0))
+        best = max(walks, key=lambda walk: (round(min(walk.shares), 1), -walk.cost))
         found.append(_named(row, reporting.told(place, best), (mean - atlas.mean) @ best.probe, table[:, place]))
     return tuple(found)
 
