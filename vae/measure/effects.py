@@ -194,7 +194,7 @@ class Walker:
         rows = self._without(place, sign)
         start = sign * float(((self.z[rows] - self.atlas.mean) @ walk.probe).mean())
         before, best, step = (0.0, 0.0), (0.0, GRID), 0.0
-        for distance in np.arange(GRID, max(FARTHEST - start, GRID) + GRID, GRID).tolist():
+        for distance in np.arange(GRID, max(FARTHEST - start, GRID) + 0.01, GRID).tolist():
             moved = self.z[rows] + sign * distance * walk.vector
             if distance > GRID and not self._is_whole(moved):
                 break
