@@ -97,8 +97,8 @@ def judge(world) -> Judge:
 def known(world, judge) -> Atlas:
     means, table = latents(1500, 0), table_of(columns_of(latents(1500, 0)), judge.names)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(effects, "STEPS", 80)
-        return dataclasses.replace(world[1], named=judged(judge, world[1], table, means, latents(400, 1)))
+        patch.setattr(effects, "LEAST_STEPS", 80)
+        return dataclasses.replace(world[1], named=judged(judge, world[1], table, means, latents(400, 1), 0))
 
 
 def test_a_knob_is_what_comes_out_and_not_what_can_be_read(world, known):
@@ -166,7 +166,7 @@ def test_a_reader_follows_its_seed_leaves_no_trace_and_counts_no_gap(world, monk
 
 
 def test_a_reader_looks_at_a_published_model_and_a_visitor_does_not_wait_for_it(tmp_path, monkeypatch):
-    for module, name in ((reader, "STEPS"), (effects, "STEPS"), (evaluation, "COMPARED")):
+    for module, name in ((reader, "STEPS"), (effects, "LEAST_STEPS"), (evaluation, "COMPARED")):
         monkeypatch.setattr(module, name, 20)
     train, held = (
         dataclasses.replace(part, attributes={"light": (part.images.mean(axis=(1, 2, 3)) > 127).astype(float)})

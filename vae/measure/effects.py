@@ -18,17 +18,15 @@ from vae.measure.reader import Reader, fit_reader
 from vae.model import VAE, decoded, posterior_of, to_tensor
 
 POOL, RARE = 3000, 100  # latents that directions are learnt from, and of each column at least so many that have it
-STEPS, BATCH, LEARNING_RATE = 400, 64, 0.03
-STILL, SHORT = (
-    0.1,
-    0.02,
-)  # what moving the other readings costs, and a direction's length, beside nats of the own reading
+STEPS, LEAST_STEPS, BATCH, LEARNING_RATE = 12, 200, 64, 0.03  # STEPS: for each direction
+STILL = 0.1  # what moving the other readings costs, beside nats of the own one
+SHORT = 0.02  # what a direction's length costs
 TURNED = 0.8  # of those without who are read as with after one step
-STRANGE = (
-    2  # times the error that 99 % of pictures can be drawn again with: where half of the moved have more, they break
-)
-FARTHEST, GRID = 6.0, 0.75  # standard deviations from the mean that a travel may go, and between two looks
-PEOPLE, LOOKED_AT, FEWEST = 100, 40, 10  # that are moved; of those drawn again; and fewer that say nothing
+STRANGE = 2  # times the error that 99 % can be drawn again with: where half of the moved have more, pictures break
+FARTHEST, GRID = 6.0, 1.0  # standard deviations from the mean that a travel may go, and between two looks
+CHOOSING, REPORTING = 60, 200  # people that are moved
+AGAIN, FEWEST = 30, 10  # of them that are drawn again, and fewer that say nothing
+MOST_DRAGGED = 10.0  # a share that says enough
 SURE_ACCURACY, SURE_CORRELATION = 0.6, 0.5  # of a reader on held-out pictures, or what it reads is no judgement
 
 
@@ -89,13 +87,13 @@ def steer(judge: Judge, table: np.ndarray, mean: Tensor, vectors: Tensor, factor
     rare = [order[torch.from_numpy(filled[order, a] == 1)][:RARE] for a in range(count) if judge.is_binary[a]]
     pool = mean[torch.cat([order[:POOL], *rare]).unique()]
     before = judge(pool)  # (P, A)
-    spread = before.std(dim=0)
+    spread = before.std(dim=0).clamp_min(1e-6)
     # Who is to be turned: up those who are read without it, down those with it. Anybody where there are none, and for numbers.
     starts = [[_some(~judge.is_binary[a] | (sign * before[:, a] < 0)) for sign in (1, -1)] for a in range(count)]
     white = torch.linalg.solve_triangular(factor, vectors.T, upper=False).T.contiguous().requires_grad_()  # (A, D)
-    optimizer = torch.optim.Adam([white], LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=STEPS)
-    for _ in range(STEPS):
+    steps, optimizer = max(LEAST_STEPS, STEPS * count), torch.optim.Adam([white], LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
+    for _ in range(steps):
         own = torch.randint(count, (BATCH,), generator=generator)
         is_down = torch.randint(2, (BATCH,), generator=generator)
         dice = torch.rand(BATCH, generator=generator).tolist()
@@ -143,13 +141,13 @@ class Walk:
 
 
 class Walker:
-    """Held-out latents (N, D) that are moved along directions to see what comes out."""
+    """Held-out latents (N, D) of which some people are moved along directions, to see what comes out."""
 
-    def __init__(self, judge: Judge, atlas: Atlas, z: Tensor):
-        self.judge, self.atlas, self.z = judge, atlas, z
+    def __init__(self, judge: Judge, atlas: Atlas, z: Tensor, people: int = CHOOSING):
+        self.judge, self.atlas, self.z, self.people = judge, atlas, z, people
         self.readings = judge(z)  # (N, A)
-        self.spread = self.readings.std(dim=0)
-        self.strange = STRANGE * float(torch.quantile(self._strangeness(z[: 2 * PEOPLE]), 0.99))
+        self.spread = self.readings.std(dim=0).clamp_min(1e-6)
+        self.strange = STRANGE * float(torch.quantile(self._strangeness(z[:REPORTING]), 0.99))
 
     def walk(self, place: int, vector: Tensor) -> Walk:
         """How far one may go along the vector (D,) of a column, and what comes out.
@@ -165,20 +163,20 @@ class Walker:
     def told(self, place: int, walk: Walk) -> Walk:
         """The walk with what these latents say of it: shares and drags."""
         up = self._without(place, 1)
-        ends = [
-            (sign, self._moved(walk, self._without(place, sign), end)) for sign, end in ((1, walk.high), (-1, walk.low))
-        ]
-        shares = [self._share(place, sign, moved) for sign, moved in ends]
+        ends = ((1, walk.high), (-1, walk.low))
+        shares = [self._share(place, sign, self._moved(walk, self._without(place, sign), end)) for sign, end in ends]
         moved = (self.judge(self.z[up] + walk.step * walk.vector) - self.readings[up]) / self.spread
         size = moved.mean(dim=0).abs().tolist()  # (A,)
         most = max(self.judge.others(place), key=lambda j: size[j], default=place)
-        drags = None if most == place else (self.judge.names[most], size[most] / max(size[place], 1e-6))
+        drags = (
+            None if most == place else (self.judge.names[most], min(size[most] / max(size[place], 1e-6), MOST_DRAGGED))
+        )
         return replace(walk, shares=(shares[0], shares[1]), drags=drags)
 
     def _without(self, place: int, sign: int) -> Tensor:
         """The rows of those who are read without it (sign 1) or with it (-1); of anybody where these are too few."""
         rows = torch.nonzero(sign * self.readings[:, place] < self.judge.bars[place]).flatten()
-        return (rows if len(rows) >= FEWEST else torch.arange(len(self.z)))[:PEOPLE]
+        return (rows if len(rows) >= FEWEST else torch.arange(len(self.z)))[: self.people]
 
     def _moved(self, walk: Walk, rows: Tensor, position: float) -> Tensor:
         """(M, D): the rows' latents, brought to one position along the walk, as the page's sliders do."""
@@ -215,7 +213,7 @@ class Walker:
         What a model has not learnt to draw comes out as something that it cannot read. Density is no judge of that: of turned
         heads that break, half keep a typicality of 0.2, and of drawn faces with a whole hat half have 0.003.
         """
-        return float(self._strangeness(z[:LOOKED_AT]).median()) <= self.strange
+        return float(self._strangeness(z[:AGAIN]).median()) <= self.strange
 
     def _strangeness(self, z: Tensor) -> Tensor:
         """(M, D) -> (M,): mean squared errors between what is drawn of latents and what is drawn of that."""
@@ -255,9 +253,7 @@ def _is_told(readings: np.ndarray, truth: np.ndarray, is_binary: bool) -> bool:
     return float(np.mean([((readings > 0) == side)[truth == side].mean() for side in (0, 1)])) >= SURE_ACCURACY
 
 
-def judged(
-    judge: Judge, atlas: Atlas, table: np.ndarray, mean: Tensor, held: Tensor, seed: int = 0
-) -> tuple[Named, ...]:
+def judged(judge: Judge, atlas: Atlas, table: np.ndarray, mean: Tensor, held: Tensor, seed: int) -> tuple[Named, ...]:
     """The named directions learnt on latents mean (N, D) with their columns (N, A), and judged on held-out ones (M, D).
 
     Every other held-out latent decides which way and how far a knob goes; the rest say what it does there. What the reader
@@ -266,11 +262,9 @@ def judged(
     factor = torch.linalg.cholesky(atlas.covariance + 1e-6 * torch.eye(len(atlas.mean)))
     filled = np.where(np.isnan(table), np.nanmean(table, axis=0), table)
     away = torch.from_numpy((filled - filled.mean(axis=0)) / filled.var(axis=0)).float()
-    bare = (
-        away.T @ (mean - mean.mean(dim=0)) / len(mean)
-    )  # (A, D): of those with it from those without, nothing else equal
+    bare = away.T @ (mean - mean.mean(dim=0)) / len(mean)  # (A, D): between the means of the two groups, nothing equal
     candidates = atlas.vectors, bare, steer(judge, table, mean, atlas.vectors, factor, seed)
-    choosing, reporting = Walker(judge, atlas, held[::2]), Walker(judge, atlas, held[1::2])
+    choosing, reporting = Walker(judge, atlas, held[::2]), Walker(judge, atlas, held[1::2], REPORTING)
     found = []
     for place, row in enumerate(atlas.named):
         if not judge.is_sure[place]:
@@ -284,17 +278,14 @@ def judged(
 
 def _named(row: Named, walk: Walk, at: Tensor, column: np.ndarray) -> Named:
     """The direction of a walk, a step as its unit. at (N,): where pictures lie along it that have the column (N,)."""
-    middle = (
-        [float(at[torch.from_numpy(column == side)].mean()) for side in (0, 1)]
-        if row.measure != "correlation"
-        else [0, 0]
-    )
+    sides = [at[torch.from_numpy(column == side)] for side in (0, 1)]
+    without, having = (0.0, 0.0) if row.measure == "correlation" else (float(side.mean()) for side in sides)
     return replace(
         row,
         vector=walk.step * walk.vector,
         effect=round(min(walk.shares), 3),
         low=round(walk.low / walk.step, 2),
         high=round(walk.high / walk.step, 2),
-        trait=round((middle[0] + TRAIT * (middle[1] - middle[0])) / walk.step, 3),
+        trait=round((without + TRAIT * (having - without)) / walk.step, 3),
         drags=walk.drags and (walk.drags[0], round(walk.drags[1], 2)),
     )
