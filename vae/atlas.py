@@ -29,8 +29,11 @@ TRIES = 10_000  # draws among which those with a trait are looked for
 class Named:
     """An attribute's direction: adding vector (D,) goes from without to with, or up by one standard deviation.
 
-    Where measure.effects looked at what comes out, it is the distance that turns most pictures, else the one between the means
-    of the two groups, all other attributes being equal. A value of a column of words is called "column=value".
+    The step turns most pictures where a reader looked at what comes out (measure.effects), else it is the distance between the
+    means of the two groups, all other attributes being equal. A value of a column of words is called "column=value".
+    What the reader saw on held-out pictures; effect is None where nobody looked, as in earlier versions. effect: the share of
+    those without it who have it at the high end, or the reverse if that is less. low, high: the travel, and trait: from where
+    on a picture has it, as readings. drags: the other reading that a step moves most, as a share of the own one's move.
     """
 
     name: str
@@ -38,16 +41,11 @@ class Named:
     measure: str  # "balanced accuracy" or "correlation", on latents left out of the fit
     score: float
     share: float  # of the pictures that have it, 0 to 1; 0.5 for numbers
-    # What comes out, on held-out pictures; None where nobody looked, as in earlier versions.
-    effect: float | None = (
-        None  # the share of pictures without it that have it at the high end, or the reverse if that is less
-    )
-    low: float = -1.0  # of the travel, as readings
+    effect: float | None = None
+    low: float = -1.0
     high: float = 1.0
-    trait: float = 0.0  # the reading from which on a picture has it
-    drags: tuple[str, float] | None = (
-        None  # the other reading that one step moves most, as a share of the own one's move
-    )
+    trait: float = 0.0
+    drags: tuple[str, float] | None = None
 
     @property
     def is_knob(self) -> bool:
@@ -161,8 +159,9 @@ class Atlas:
         Where nobody looked, by the latents: another column of numbers, and how many of its own steps.
         """
         names = [row.name for row in self.named]
-        if self.named[names.index(name)].effect is not None:
-            return self.named[names.index(name)].drags
+        row = self.named[names.index(name)]
+        if row.effect is not None:
+            return row.drags
         moved = self.entanglement[names.index(name)].abs().tolist()
         others = [
             (share, other) for share, other in zip(moved, names, strict=True) if other != name and "=" not in other
