@@ -4,6 +4,7 @@ A linear score says how well latents can be read, not what they draw: of people 
 wore some. So directions learn from the reader, and their travel, effect and side effects are what it saw.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -192,9 +193,10 @@ class Walker:
         rows = self._without(place, sign)
         start = sign * float(((self.z[rows] - self.atlas.mean) @ walk.probe).mean())
         before, best, step = (0.0, 0.0), (0.0, GRID), 0.0
-        for distance in np.arange(GRID, max(FARTHEST - start, GRID) + 0.01, GRID).tolist():
+        far = max(FARTHEST - start, GRID)
+        for distance in np.linspace(0, far, math.ceil(far / GRID) + 1)[1:].tolist():
             moved = self.z[rows] + sign * distance * walk.vector
-            if distance > GRID and not self._is_whole(moved):
+            if before[1] and not self._is_whole(moved):
                 break
             share = self._share(place, sign, moved)
             best = max(best, (share, distance))
