@@ -48,16 +48,14 @@ def fit_reader(pictures: np.ndarray, table: np.ndarray, seed: int = 0, device: t
     training set. The seed alone decides what it learns, on one machine and number of threads.
     """
     generator = noise_generator(seed)
-    with torch.random.fork_rng(devices=[]):
+    device = torch.device(device)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):  # dropout has no generator of its own
         torch.manual_seed(seed)
         reader = Reader(pictures.shape[3], table.shape[1]).to(device)
-        x = torch.cat(
-            [small(to_tensor(part)).mul(255).byte() for part in np.array_split(pictures, -(-len(pictures) // 1000))]
-        )
-        truth, is_binary = (
-            torch.from_numpy(table).float(),
-            torch.from_numpy(np.isin(table, (0, 1)) | np.isnan(table)).all(0),
-        )
+        parts = np.array_split(pictures, -(-len(pictures) // 1000))
+        x = torch.cat([small(to_tensor(part)).mul(255).byte() for part in parts])
+        truth = torch.from_numpy(table).float()
+        is_binary = torch.from_numpy((np.isin(table, (0, 1)) | np.isnan(table)).all(axis=0)).to(device)
         steps = max(STEPS, EPOCHS * (len(x) // BATCH))
         optimizer = torch.optim.AdamW(reader.parameters(), lr=LEARNING_RATE, weight_decay=1e-2)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.2)
@@ -68,7 +66,7 @@ def fit_reader(pictures: np.ndarray, table: np.ndarray, seed: int = 0, device: t
                 order = torch.cat([order, torch.randperm(len(x), generator=generator)])
             rows, order = order[:BATCH], order[BATCH:]
             out = reader(_jittered(x[rows].to(device).float() / 255, generator))
-            loss = _loss(out, truth[rows].to(device), is_binary.to(device))
+            loss = _loss(out, truth[rows].to(device), is_binary)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
