@@ -16,7 +16,8 @@ from vae.publish.export import GRAPHS, decoder_end, export
 
 PLAIN = {
     "Conv", "Gemm", "MatMul", "Add", "Sub", "Mul", "Sigmoid", "Clip", "Cast", "DepthToSpace", "SpaceToDepth", "Reshape",
-    "InstanceNormalization", "Flatten", "Transpose", "Slice", "Split", "Pad", "Shape", "Concat", "Squeeze", "Unsqueeze", "Constant",
+    "InstanceNormalization", "Flatten", "Transpose", "Slice", "Split", "Pad", "Shape", "Concat", "Squeeze", "Unsqueeze",
+    "Constant",
 }  # fmt: skip
 EXPORTED = [name for name in checkpoints.names() if (checkpoints.root() / name / "decoder.onnx").is_file()]
 

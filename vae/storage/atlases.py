@@ -21,15 +21,20 @@ MIXTURE = ("weights", "means", "factors")
 
 def save(atlas: Atlas, folder: Path) -> None:
     """Writes atlas.safetensors and atlas.json into the folder."""
+    (folder / "atlas.safetensors").write_bytes(packed(atlas))
+    rows = [{key: getattr(row, key) for key in KEYS} for row in atlas.named]
+    words = {"familiar_error": atlas.familiar_error, "named": rows}
+    (folder / "atlas.json").write_text(json.dumps(words, indent=1), encoding="utf-8")
+
+
+def packed(atlas: Atlas) -> bytes:
+    """What atlas.safetensors holds: all of an atlas but its words."""
     tensors = {name: getattr(atlas, name) for name in PLAIN}
     tensors |= {f"mixture.{name}": getattr(atlas.mixture, name) for name in MIXTURE}
     tensors["examples"] = torch.from_numpy(atlas.examples)
     if atlas.named:
         tensors["named"] = torch.stack([row.vector for row in atlas.named])
-    safetensors.torch.save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "atlas.safetensors")
-    rows = [{key: getattr(row, key) for key in KEYS} for row in atlas.named]
-    words = {"familiar_error": atlas.familiar_error, "named": rows}
-    (folder / "atlas.json").write_text(json.dumps(words, indent=1), encoding="utf-8")
+    return safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
 
 
 def load(folder: Path) -> Atlas:
