@@ -95,6 +95,17 @@ def test_an_encoder_that_looks_again_is_exported_with_its_decoder(tmp_path, look
     assert (min(int(row["offset"]) for row in used["encoder.onnx"]) < end) == bool(looks)
 
 
+def test_until_a_picture_is_brought_the_new_networks_cost_no_more_than_the_style(tmp_path):
+    """In the shape of the avatars: of an encoder that looks again the decoder's part of the file has nothing but a few names."""
+    shape = VAEConfig(size=128, latent=64, widths=(48, 96, 128, 192, 256), adaptive_norm=False)
+    ends, models = [], [VAE(shape), VAE(dataclasses.replace(shape, adaptive_norm=True, looks=1))]
+    for number, model in enumerate(models):
+        model.save_pretrained(tmp_path / str(number))
+        ends.append(decoder_end(tmp_path / str(number) / "model.safetensors"))
+    plain, styled = (sum(weights.numel() for weights in model.decoder.parameters()) for model in models)
+    assert ends[1] - ends[0] < 2 * (styled - plain) + 10_000
+
+
 def test_weights_of_another_model_are_not_taken_for_its_own(tmp_path):
     pytest.importorskip("onnxscript")
     (tmp_path / "model.safetensors").write_bytes((checkpoints.root() / "fashion" / "model.safetensors").read_bytes())
