@@ -88,6 +88,35 @@ def test_a_model_of_probabilities_cannot_refine_and_says_so(published):
         model.optimize(torch.zeros(1, 4), squares(1).images)
 
 
+def as_of_before_the_new_decoder(folder) -> VAE:
+    """The model that is in the folder then: neither its config nor its recipe knows of adaptive norms or looks."""
+    model = VAE(dataclasses.replace(CONFIG.model, adaptive_norm=False))
+    model.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    del config["adaptive_norm"], config["looks"]
+    (folder / "config.json").write_text(json.dumps(config))
+    lines = (folder / "recipe.toml").read_text().splitlines()
+    (folder / "recipe.toml").write_text("\n".join(line for line in lines if line[:5] not in ("adapt", "looks")))
+    return VAE.from_pretrained(folder)
+
+
+def test_a_checkpoint_from_before_the_new_decoder_is_opened_as_what_it_was(copy):
+    model, found = as_of_before_the_new_decoder(copy), checkpoints.load(copy)
+    z = torch.randn(4, 3)
+    torch.testing.assert_close(found.model.decode(z), model.decode(z))
+    assert found.recipe.model == found.model.config
+    assert not found.recipe.model.adaptive_norm
+
+
+def test_a_new_config_over_older_weights_is_refused_in_a_sentence(copy):
+    as_of_before_the_new_decoder(copy)
+    for change in ({"adaptive_norm": True}, {"looks": 1}):
+        config = dataclasses.asdict(CONFIG.model) | {"adaptive_norm": False} | change
+        (copy / "config.json").write_text(json.dumps(config))
+        with pytest.raises(BadInput, match="is no whole model: in model.safetensors .* do not match"):
+            checkpoints.load(copy)
+
+
 def tree(folder) -> dict:
     """Every path below a folder, with what its file holds."""
     return {path.relative_to(folder): path.is_file() and path.read_bytes() for path in sorted(folder.rglob("*"))}

@@ -8,6 +8,7 @@ from pathlib import Path
 import gradio.utils
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -128,6 +129,27 @@ def test_graphs_are_those_of_the_weights_that_were_loaded(own_root):
     shelf.get("digits")
     replaced(own_root)
     assert set(shelf.files("digits")) == {"atlas"}
+
+
+def test_a_visitors_own_model_of_an_earlier_version_is_opened_or_refused_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("VAE_RUNS", str(tmp_path))
+    folder = shutil.copytree(checkpoints.root() / "digits", tmp_path / ("o" * 32) / "checkpoint")
+    config = json.loads((folder / "config.json").read_text())
+    for name in ("adaptive_norm", "looks"):
+        config.pop(name, None)
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "critic.safetensors").write_bytes(b"which earlier versions kept")
+    found = explore.view("o" * 32)
+    assert found["files"] == {}
+    assert (
+        explore.decode({"model": "o" * 32, "z": found["start"], "hash": found["hash"]})["picture"] == found["picture"]
+    )
+    older = shutil.copytree(folder, tmp_path / ("p" * 32) / "checkpoint")
+    tensors = safetensors.numpy.load_file(older / "atlas.safetensors")
+    del tensors["likelihoods"]
+    safetensors.numpy.save_file(tensors, older / "atlas.safetensors")
+    assert "made by an earlier version" in explore.decode({"model": "p" * 32, "z": found["start"]})["error"]
+    assert shelf.entries(["p" * 32]) == shelf.entries()
 
 
 def test_knobs_say_what_they_drag_along(model_id, view):

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -141,6 +141,7 @@ def load(source: str | Path, device: str | None = None, **hub: str | None) -> Ch
     config = model.config
     if atlas.kl.shape != (config.latent,) or atlas.examples.shape[1:] != (config.size, config.size, config.channels):
         raise BadInput(f"The atlas in {folder} belongs to another model than the one beside it.")
+    recipe = replace(recipe, model=config)  # an older recipe does not say what its model had not yet
     return Checkpoint(folder, model.to(target), atlas, recipe, hub_id)
 
 
