@@ -123,9 +123,12 @@ def tree(folder) -> dict:
 
 
 def test_publishing_replaces_a_checkpoint_and_an_empty_folder(copy, tmp_path):
-    (copy / "decoder.onnx").write_text("of the weights before")
+    before = ["decoder.onnx", "critic.safetensors", "figures/loss.png"]  # two of them of an earlier version
+    (copy / "figures").mkdir()
+    for name in before:
+        (copy / name).write_text("of the weights before")
     publish_squares(copy)
-    assert not (copy / "decoder.onnx").exists()
+    assert not any((copy / name).exists() for name in before)
     (tmp_path / "empty").mkdir()
     publish_squares(tmp_path / "empty")
     assert checkpoints.load(tmp_path / "empty").title == "Squares"
@@ -485,7 +488,7 @@ def test_where_pictures_may_not_be_shown_all_are_the_models_own(tmp_path):
     shown = checkpoints.load(tmp_path / "secret").atlas.examples
     known = {picture.tobytes() for picture in [*train.images, *held.images]}
     assert not known & {example.tobytes() for example in shown}
-    assert not (tmp_path / "secret" / "figures" / "reconstructions.png").exists()
+    assert not (tmp_path / "secret" / "figures" / "reconstructions.webp").exists()
     assert "may not be shown" in (tmp_path / "secret" / "README.md").read_text()
 
 
@@ -590,7 +593,7 @@ def test_a_card_says_what_it_was_measured_on_and_leaves_out_what_there_is_not(pu
     text = card(checkpoint, "squares", numbers, rows, train, [[1, 2.0, 3.0]], 60, figures=True)
     assert "400 pictures to learn from; held out are a tenth by a hash of the file names, 60 pictures" in text
     assert "75% of the other real pictures are training pictures" in text
-    assert "![samples](figures/samples.png)" in text
+    assert "![samples](figures/samples.webp)" in text
     assert 'license: "other"' in text
     for absent in (
         "$",

@@ -27,7 +27,15 @@ BOUND = 8.0  # latents are clamped to +-BOUND: nothing a model learns lies furth
 FILES = ("config.json", "model.safetensors", "atlas.json", "atlas.safetensors", "recipe.toml")
 # What a checkpoint may hold beside FILES, as patterns; a folder with anything else in it is never replaced. Earlier versions
 # left their critic and figures as PNG there.
-MORE = ("README.md", "critic.safetensors", "decoder.onnx", "encoder.onnx", "figures/", "figures/*.png")
+MORE = (
+    "README.md",
+    "critic.safetensors",
+    "decoder.onnx",
+    "encoder.onnx",
+    "figures/",
+    "figures/*.webp",
+    "figures/*.png",
+)
 
 
 @dataclass(frozen=True)
