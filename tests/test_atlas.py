@@ -1,6 +1,7 @@
 """The atlas against torch.distributions, scikit-learn and latent spaces whose truth is known."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -572,8 +573,52 @@ def test_an_atlas_of_an_earlier_version_is_read_with_all_its_digits(charted, tmp
         "mixture.means": atlas.mixture.means,
         "mixture.factors": atlas.mixture.factors,
     }
+    tensors["examples"] = torch.from_numpy(atlas.examples)
     (tmp_path / "atlas.safetensors").write_bytes(safetensors.torch.save(tensors))
-    assert torch.equal(atlases.load(tmp_path).prior("mixture", 5, 1), atlas.prior("mixture", 5, 1))
+    words = json.loads((tmp_path / "atlas.json").read_text())
+    del words["examples"]
+    (tmp_path / "atlas.json").write_text(json.dumps(words))
+    loaded = atlases.load(tmp_path)
+    assert torch.equal(loaded.prior("mixture", 5, 1), atlas.prior("mixture", 5, 1))
+    assert np.array_equal(loaded.examples, atlas.examples)
+
+
+def test_grey_examples_come_back_byte_by_byte(charted, tmp_path):
+    atlas = dataclasses.replace(charted[2], examples=charted[1][:10, ..., :1])
+    atlases.save(atlas, tmp_path)
+    assert np.array_equal(atlases.load(tmp_path).examples, atlas.examples)
+
+
+NO_SHAPES = (
+    [10, 8, 8, 1, 1],
+    [10, 8, 4, 3],
+    [5, 16, 16, 3],
+    [10, 8, 8, 2],
+    [10**9, 8, 8, 3],
+    [10, "8", 8, 3],
+    "10",
+    {"a": 1},
+    7,
+)
+
+
+@pytest.mark.parametrize("shape", NO_SHAPES)
+def test_examples_of_another_shape_than_the_words_say_are_refused(charted, tmp_path, shape):
+    atlases.save(charted[2], tmp_path)
+    words = json.loads((tmp_path / "atlas.json").read_text())
+    (tmp_path / "atlas.json").write_text(json.dumps(words | {"examples": shape}))
+    with pytest.raises(BadInput, match="atlas"):
+        atlases.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF no picture", b"\x89PNG\r\n\x1a\n"])
+def test_examples_that_are_no_webp_are_refused(charted, tmp_path, content):
+    atlases.save(charted[2], tmp_path)
+    tensors = safetensors.torch.load((tmp_path / "atlas.safetensors").read_bytes())
+    tensors["examples"] = torch.tensor(list(content), dtype=torch.uint8)
+    (tmp_path / "atlas.safetensors").write_bytes(safetensors.torch.save(tensors))
+    with pytest.raises(BadInput, match="atlas"):
+        atlases.load(tmp_path)
 
 
 @pytest.mark.parametrize(
