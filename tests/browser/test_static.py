@@ -367,10 +367,18 @@ def test_a_new_version_never_meets_files_of_the_old_one(browser, tmp_path):
         assert page.locator(EXPLORE).get_attribute("data-model") == MODELS[0]
         # All of the new version is here; before that the old page's end would change nothing.
         page.wait_for_function("async () => (await navigator.serviceWorker.getRegistration()).waiting !== null")
+        # Another page of the same server, which no worker of ours serves, sees when the old version is gone.
+        onlooker = context.new_page()
+        onlooker.goto(f"http://127.0.0.1:{server.server_port}/elsewhere")
         page.close()
+        onlooker.wait_for_function(
+            """async address => {
+                const { active, waiting } = await navigator.serviceWorker.getRegistration(address);
+                return waiting === null && active?.state === "activated";
+            }""",
+            arg=address,
+        )
         page = context.new_page()
-        page.goto(address)
-        page.wait_for_function("async () => (await navigator.serviceWorker.getRegistration()).waiting === null")
         page.goto(address)
         use_every_tab(page)
         assert page.locator(EXPLORE).get_attribute("data-model") == MODELS[-1]
