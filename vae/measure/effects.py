@@ -24,8 +24,11 @@ STILL = 0.1  # what moving the other readings costs, beside nats of the own one
 SHORT = 0.02  # what a direction's length costs
 TURNED = 0.85  # of those without who are read as with after one step, so that another reader sees it on eight in ten
 ENOUGH = 0.9  # from this effect on a direction is preferred for what it leaves alone
-STRANGE = 2  # times the error that 99 % can be drawn again with: where a quarter of the moved have more, pictures break
-FARTHEST, GRID = 6.0, 1.0  # standard deviations from the mean that a travel may go, and between two looks
+STRANGE, LOST = (
+    2,
+    1 / 6,
+)  # of the error that 99 % are drawn again with, and of what changed: above both a picture is broken
+HOME, FARTHEST, GRID = 2.0, 6.0, 1.0  # standard deviations: where nearly all lie, the longest travel, between two looks
 CHOOSING, REPORTING = 60, 200  # people that are moved
 AGAIN, FEWEST = 30, 10  # of them that are drawn again, and fewer that say nothing
 MOST_DRAGGED = 10.0  # a share that says enough
@@ -72,27 +75,29 @@ def table_of(attributes: dict[str, np.ndarray], names: list[str]) -> np.ndarray:
     return np.stack(found, axis=1)
 
 
-def steer(judge: Judge, table: np.ndarray, mean: Tensor, vectors: Tensor, factor: Tensor, seed: int = 0) -> Tensor:
-    """(A, D) directions -> (A, D): learnt on by what the reader sees of one step along each, up and down.
+def steer(judge: Judge, atlas: Atlas, table: np.ndarray, mean: Tensor, seed: int = 0) -> Tensor:
+    """-> (A, D): the atlas's named directions, learnt on by what the reader sees of one step along each, up and down.
 
-    mean (N, D): latents to start from, table (N, A) their columns. factor (D, D): the lower Cholesky factor of their
-    covariance, in whose terms a step is short. A step is to turn the own reading and to leave the others, but for what goes
-    along with it in the data (Jahanian et al. 2020, "On the steerability of generative adversarial networks").
+    mean (N, D): latents to start from, table (N, A) their columns. A step is to be short, in terms of the covariance, to turn
+    the own reading and to leave the others, but for what goes along with it in the data (Jahanian et al. 2020, "On the
+    steerability of generative adversarial networks").
     """
-    generator, count = noise_generator(seed), len(vectors)
-    filled = np.where(np.isnan(table), np.nanmean(table, axis=0), table)
-    apart = 1 - torch.from_numpy(np.corrcoef(filled.T).reshape(count, count)).float().square()  # (A, A)
+    generator, count = noise_generator(seed), len(atlas.named)
+    factor = torch.linalg.cholesky(atlas.covariance + 1e-6 * torch.eye(len(atlas.mean)))
+    apart = 1 - torch.from_numpy(np.corrcoef(table.T).reshape(count, count)).float().square()  # (A, A)
     still = torch.zeros(count, count)
     for place in range(count):
         still[place, judge.others(place)] = apart[place, judge.others(place)]
     order = torch.randperm(len(mean), generator=generator)
-    rare = [order[torch.from_numpy(filled[order, a] == 1)][:RARE] for a in range(count) if judge.is_binary[a]]
+    rare = [order[torch.from_numpy(table[order, a] == 1)][:RARE] for a in range(count) if judge.is_binary[a]]
     pool = mean[torch.cat([order[:POOL], *rare]).unique()]
     before = judge(pool)  # (P, A)
     spread = before.std(dim=0).clamp_min(1e-6)
     # Who is to be turned: up those who are read without it, down those with it. Anybody where there are none, and for numbers.
     starts = [[_some(~judge.is_binary[a] | (sign * before[:, a] < 0)) for sign in (1, -1)] for a in range(count)]
-    white = torch.linalg.solve_triangular(factor, vectors.T, upper=False).T.contiguous().requires_grad_()  # (A, D)
+    white = (
+        torch.linalg.solve_triangular(factor, atlas.vectors.T, upper=False).T.contiguous().requires_grad_()
+    )  # (A, D)
     steps, optimizer = max(LEAST_STEPS, STEPS * count), torch.optim.Adam([white], LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     for _ in range(steps):
@@ -154,7 +159,7 @@ class Walker:
     def walk(self, place: int, vector: Tensor) -> Walk:
         """How far one may go along the vector (D,) of a column, and what comes out.
 
-        Each way ends where a quarter of the pictures break, or twice as far as TURNED of them took to turn.
+        Each way ends where a quarter of the pictures break; or twice as far as TURNED of them took to turn, not within HOME.
         """
         probe = torch.linalg.solve(self.atlas.covariance + 1e-6 * torch.eye(len(vector)), vector)
         length = (probe @ vector).sqrt()
@@ -193,30 +198,35 @@ class Walker:
         """-> how far from the mean the travel goes that way, and the distance after which TURNED of those without it turn."""
         rows = self._without(place, sign)
         start = sign * float(((self.z[rows] - self.atlas.mean) @ walk.probe).mean())
-        before, best, step = (0.0, 0.0), (0.0, GRID), 0.0
+        before, best, step, enough = (0.0, 0.0), (0.0, GRID), 0.0, math.inf
         far = max(FARTHEST - start, GRID)
         for distance in np.linspace(0, far, math.ceil(far / GRID) + 1)[1:].tolist():
             moved = self.z[rows] + sign * distance * walk.vector
-            if before[1] and not self._is_whole(moved):
+            if before[1] and not self._is_whole(self.z[rows], moved):
                 break
             share = self._share(place, sign, moved)
             best = max(best, (share, distance))
             if share >= TURNED and not step:
                 step = before[1] + (TURNED - before[0]) / (share - before[0]) * (distance - before[1])
+                enough = max(2 * step, HOME - start)
             before = (share, distance)
-            if step and distance >= 2 * step:
+            if distance >= enough:
                 break
         if step:
-            return start + max(min(2 * step, before[1]), step), step
+            return start + max(min(enough, before[1]), step), step
         return start + best[1], best[1]  # further brings no more of it
 
-    def _is_whole(self, z: Tensor) -> bool:
-        """Whether most of what is drawn of latents (M, D) can be drawn again nearly as well as all that were not moved.
+    def _is_whole(self, start: Tensor, moved: Tensor) -> bool:
+        """Whether of latents (M, D) that were moved three quarters are drawn so that they can be drawn again.
 
         What a model has not learnt to draw comes out as something that it cannot read. Density is no judge of that: of turned
-        heads that break, half keep a typicality of 0.2, and of drawn faces with a whole hat half have 0.003.
+        heads that break, half keep a typicality of 0.2, and of drawn faces with a whole hat half have 0.003. And where much
+        changes, as by a hat on a drawn face, more may be lost.
         """
-        return float(torch.quantile(self._strangeness(z[:AGAIN]), 0.75)) <= self.strange
+        start, moved = start[:AGAIN], moved[:AGAIN]
+        changed = errors(decoded(self.judge.model, start), decoded(self.judge.model, moved))
+        lost = self._strangeness(moved)
+        return float(((lost > self.strange) & (lost > LOST * changed)).float().mean()) <= 0.25
 
     def _strangeness(self, z: Tensor) -> Tensor:
         """(M, D) -> (M,): mean squared errors between what is drawn of latents and what is drawn of that."""
@@ -236,14 +246,14 @@ def with_effects(
         return ()
     names = [row.name for row in atlas.named]
     table, truth = (table_of(columns, names) for columns in attributes)
-    is_binary = (np.isin(table, (0, 1)) | np.isnan(table)).all(axis=0)
+    is_binary = np.array([row.measure != "correlation" for row in atlas.named])
     table = np.where(is_binary, table, (table - np.nanmean(table, axis=0)) / np.nanstd(table, axis=0))
     reader = fit_reader(pictures[0], table, seed, model.device)
     with torch.no_grad():
         parts = [reader(to_tensor(pictures[1][i : i + BATCH], model.device)).cpu() for i in range(0, len(truth), BATCH)]
     is_sure = [_is_told(*columns) for columns in zip(torch.cat(parts).T.numpy(), truth.T, is_binary, strict=True)]
     judge = Judge(model, reader, names, torch.from_numpy(is_binary), torch.tensor(is_sure))
-    return judged(judge, atlas, table, *means, seed)
+    return judged(judge, atlas, np.where(np.isnan(table), np.nanmean(table, axis=0), table), *means, seed)
 
 
 def _is_told(readings: np.ndarray, truth: np.ndarray, is_binary: bool) -> bool:
@@ -257,16 +267,14 @@ def _is_told(readings: np.ndarray, truth: np.ndarray, is_binary: bool) -> bool:
 
 
 def judged(judge: Judge, atlas: Atlas, table: np.ndarray, mean: Tensor, held: Tensor, seed: int) -> tuple[Named, ...]:
-    """The named directions learnt on latents mean (N, D) with their columns (N, A), and judged on held-out ones (M, D).
+    """The named directions learnt on latents mean (N, D) with their columns (N, A), no gaps, and judged on held-out ones (M, D).
 
     Every other held-out latent decides which way and how far a knob goes; the rest say what it does there. What the reader
     cannot tell has no effect.
     """
-    factor = torch.linalg.cholesky(atlas.covariance + 1e-6 * torch.eye(len(atlas.mean)))
-    filled = np.where(np.isnan(table), np.nanmean(table, axis=0), table)
-    away = torch.from_numpy((filled - filled.mean(axis=0)) / filled.var(axis=0)).float()
+    away = torch.from_numpy((table - table.mean(axis=0)) / table.var(axis=0)).float()
     bare = away.T @ (mean - mean.mean(dim=0)) / len(mean)  # (A, D): between the means of the two groups, nothing equal
-    candidates = atlas.vectors, bare, steer(judge, table, mean, atlas.vectors, factor, seed)
+    candidates = atlas.vectors, bare, steer(judge, atlas, table, mean, seed)
     choosing, reporting = Walker(judge, atlas, held[::2]), Walker(judge, atlas, held[1::2], REPORTING)
     found = []
     for place, row in enumerate(atlas.named):
