@@ -213,7 +213,8 @@ def test_effects_survive_the_disk_and_atlases_without_them_are_as_they_were(know
     "damage",
     [
         {"effect": "all"}, {"effect": True}, {"effect": 2}, {"effect": float("nan")}, {"low": 3, "high": 3}, {"low": None},
-        {"high": float("inf")}, {"trait": "0"}, {"drags": "far"}, {"drags": ["side", "far"]}, {"drags": {"side": 1}}
+        {"high": float("inf")}, {"trait": "0"}, {"drags": "far"}, {"drags": ["side", "far"]}, {"drags": {"side": 1}},
+        {"drags": ["nobody", 0.5]}, {"drags": ["luck", 0.5, 1]}, {"drags": ["luck"]}, {"drags": [["luck"], 0.5]}, {"drags": 5},
     ],
 )  # fmt: skip
 def test_damaged_effects_are_refused(known, tmp_path, damage):
