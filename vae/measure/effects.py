@@ -16,7 +16,7 @@ from vae.atlas import TRAIT, Atlas, Named, errors
 from vae.data import LARGEST
 from vae.device import noise_generator
 from vae.measure.reader import Reader, fit_reader
-from vae.model import VAE, decoded, posterior_of, to_tensor
+from vae.model import VAE, decoded, posterior_of
 
 POOL, RARE = 3000, 100  # latents that directions are learnt from, and of each column at least so many that have it
 STEPS, LEAST_STEPS, BATCH, LEARNING_RATE = 12, 200, 64, 0.03  # STEPS: for each direction
@@ -49,12 +49,6 @@ class Judge:
     def bars(self) -> Tensor:
         """(A,): the reading from which on a picture has it: even odds, or a standard deviation above the mean."""
         return torch.where(self.is_binary, 0.0, 1.0)
-
-    def __call__(self, z: Tensor) -> Tensor:
-        """(N, D) -> (N, A): what the reader says of the pictures that are drawn of z, without gradients, on the CPU."""
-        with torch.no_grad():
-            found = [self.reader(self.model.decode(part.to(self.model.device))).cpu() for part in z.split(BATCH)]
-        return torch.cat([torch.empty(0, len(self.names)), *found])
 
     def others(self, place: int) -> list[int]:
         """The columns that one may drag along, of those that can be told: all but the values of the same column of words."""
@@ -91,7 +85,7 @@ def steer(judge: Judge, atlas: Atlas, table: np.ndarray, mean: Tensor, seed: int
     order = torch.randperm(len(mean), generator=generator)
     rare = [order[torch.from_numpy(table[order, a] == 1)][:RARE] for a in range(count) if judge.is_binary[a]]
     pool = mean[torch.cat([order[:POOL], *rare]).unique()]
-    before = judge(pool)  # (P, A)
+    before = judge.reader.read(decoded(judge.model, pool))  # (P, A)
     spread = before.std(dim=0).clamp_min(1e-6)
     # Who is to be turned: up those who are read without it, down those with it. Anybody where there are none, and for numbers.
     starts = [[_some(~judge.is_binary[a] | (sign * before[:, a] < 0)) for sign in (1, -1)] for a in range(count)]
@@ -152,9 +146,10 @@ class Walker:
 
     def __init__(self, judge: Judge, atlas: Atlas, z: Tensor, people: int = CHOOSING):
         self.judge, self.atlas, self.z, self.people = judge, atlas, z, people
-        self.readings = judge(z)  # (N, A)
+        self.pictures = decoded(judge.model, z)
+        self.readings = judge.reader.read(self.pictures)  # (N, A)
         self.spread = self.readings.std(dim=0).clamp_min(1e-6)
-        self.strange = STRANGE * float(torch.quantile(self._strangeness(z[:REPORTING]), 0.99))
+        self.strange = STRANGE * float(torch.quantile(self._lost(self.pictures[:REPORTING]), 0.99))
 
     def walk(self, place: int, vector: Tensor) -> Walk:
         """How far one may go along the vector (D,) of a column, and what comes out.
@@ -170,9 +165,12 @@ class Walker:
     def told(self, place: int, walk: Walk) -> Walk:
         """The walk with what these latents say of it: shares and drags."""
         up = self._without(place, 1)
-        ends = ((1, walk.high), (-1, walk.low))
-        shares = [self._share(place, sign, self._moved(walk, self._without(place, sign), end)) for sign, end in ends]
-        moved = (self.judge(self.z[up] + walk.step * walk.vector) - self.readings[up]) / self.spread
+        shares = []
+        for sign, end in ((1, walk.high), (-1, walk.low)):
+            rows = self._without(place, sign)
+            at = (self.z[rows] - self.atlas.mean) @ walk.probe  # the page's sliders bring all to one position
+            shares.append(self._share(place, sign, self._drawn(rows, walk, end - at)))
+        moved = (self.judge.reader.read(self._drawn(up, walk, walk.step)) - self.readings[up]) / self.spread
         size = moved.mean(dim=0).abs().tolist()  # (A,)
         most = max(self.judge.others(place), key=lambda j: size[j], default=place)
         drags = (
@@ -185,14 +183,13 @@ class Walker:
         rows = torch.nonzero(sign * self.readings[:, place] < self.judge.bars[place]).flatten()
         return (rows if len(rows) >= FEWEST else torch.arange(len(self.z)))[: self.people]
 
-    def _moved(self, walk: Walk, rows: Tensor, position: float) -> Tensor:
-        """(M, D): the rows' latents, brought to one position along the walk, as the page's sliders do."""
-        at = (self.z[rows] - self.atlas.mean) @ walk.probe
-        return self.z[rows] + (position - at)[:, None] * walk.vector
+    def _drawn(self, rows: Tensor, walk: Walk, by: Tensor | float) -> np.ndarray:
+        """uint8 (M, H, W, C): what is drawn of the rows' latents, moved along the walk, each by its number of `by` (M,)."""
+        return decoded(self.judge.model, self.z[rows] + torch.as_tensor(by).reshape(-1, 1) * walk.vector)
 
-    def _share(self, place: int, sign: int, z: Tensor) -> float:
-        """Of latents (M, D) the share that is read with it (sign 1) or without it (-1)."""
-        return float((sign * self.judge(z)[:, place] > self.judge.bars[place]).float().mean())
+    def _share(self, place: int, sign: int, pictures: np.ndarray) -> float:
+        """Of pictures (M, H, W, C) the share that is read with it (sign 1) or without it (-1)."""
+        return float((sign * self.judge.reader.read(pictures)[:, place] > self.judge.bars[place]).float().mean())
 
     def _end(self, place: int, walk: Walk, sign: int) -> tuple[float, float]:
         """-> how far from the mean the travel goes that way, and the distance after which TURNED of those without it turn."""
@@ -201,10 +198,10 @@ class Walker:
         before, best, step, enough = (0.0, 0.0), (0.0, GRID), 0.0, math.inf
         far = max(FARTHEST - start, GRID)
         for distance in np.linspace(0, far, math.ceil(far / GRID) + 1)[1:].tolist():
-            moved = self.z[rows] + sign * distance * walk.vector
-            if before[1] and not self._is_whole(self.z[rows], moved):
+            drawn = self._drawn(rows, walk, sign * distance)
+            if before[1] and not self._is_whole(rows, drawn):
                 break
-            share = self._share(place, sign, moved)
+            share = self._share(place, sign, drawn)
             best = max(best, (share, distance))
             if share >= TURNED and not step:
                 step = before[1] + (TURNED - before[0]) / (share - before[0]) * (distance - before[1])
@@ -216,22 +213,19 @@ class Walker:
             return start + max(min(enough, before[1]), step), step
         return start + best[1], best[1]  # further brings no more of it
 
-    def _is_whole(self, start: Tensor, moved: Tensor) -> bool:
-        """Whether of latents (M, D) that were moved three quarters are drawn so that they can be drawn again.
+    def _is_whole(self, rows: Tensor, drawn: np.ndarray) -> bool:
+        """Whether three quarters of what is drawn (M, H, W, C) of the rows' latents, once moved, can be drawn again.
 
         What a model has not learnt to draw comes out as something that it cannot read. Density is no judge of that: of turned
         heads that break, half keep a typicality of 0.2, and of drawn faces with a whole hat half have 0.003. And where much
         changes, as by a hat on a drawn face, more may be lost.
         """
-        start, moved = start[:AGAIN], moved[:AGAIN]
-        changed = errors(decoded(self.judge.model, start), decoded(self.judge.model, moved))
-        lost = self._strangeness(moved)
+        lost, changed = self._lost(drawn[:AGAIN]), errors(self.pictures[rows[:AGAIN]], drawn[:AGAIN])
         return float(((lost > self.strange) & (lost > LOST * changed)).float().mean()) <= 0.25
 
-    def _strangeness(self, z: Tensor) -> Tensor:
-        """(M, D) -> (M,): mean squared errors between what is drawn of latents and what is drawn of that."""
-        x = decoded(self.judge.model, z)
-        return errors(x, decoded(self.judge.model, posterior_of(self.judge.model, x).mean))
+    def _lost(self, drawn: np.ndarray) -> Tensor:
+        """(M, H, W, C) -> (M,): the mean squared errors when pictures are drawn again."""
+        return errors(drawn, decoded(self.judge.model, posterior_of(self.judge.model, drawn).mean))
 
 
 def with_effects(
@@ -249,9 +243,8 @@ def with_effects(
     is_binary = np.array([row.measure != "correlation" for row in atlas.named])
     table = np.where(is_binary, table, (table - np.nanmean(table, axis=0)) / np.nanstd(table, axis=0))
     reader = fit_reader(pictures[0], table, seed, model.device)
-    with torch.no_grad():
-        parts = [reader(to_tensor(pictures[1][i : i + BATCH], model.device)).cpu() for i in range(0, len(truth), BATCH)]
-    is_sure = [_is_told(*columns) for columns in zip(torch.cat(parts).T.numpy(), truth.T, is_binary, strict=True)]
+    readings = reader.read(pictures[1]).T.numpy()
+    is_sure = [_is_told(*columns) for columns in zip(readings, truth.T, is_binary, strict=True)]
     judge = Judge(model, reader, names, torch.from_numpy(is_binary), torch.tensor(is_sure))
     return judged(judge, atlas, np.where(np.isnan(table), np.nanmean(table, axis=0), table), *means, seed)
 

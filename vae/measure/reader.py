@@ -35,6 +35,13 @@ class Reader(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.net(small(x))
 
+    def read(self, pictures: np.ndarray) -> Tensor:
+        """uint8 (N, H, W, C) -> (N, A), without gradients, on the CPU."""
+        device = next(self.parameters()).device
+        parts = [pictures[i : i + BATCH] for i in range(0, len(pictures), BATCH)]
+        with torch.no_grad():
+            return torch.cat([self(to_tensor(part, device)).cpu() for part in parts])
+
 
 def small(x: Tensor) -> Tensor:
     """(N, C, H, W) -> the same pictures with a side of at most SIDE pixels."""
