@@ -29,11 +29,11 @@ TRIES = 10_000  # draws among which those with a trait are looked for
 class Named:
     """An attribute's direction: adding vector (D,) goes from without to with, or up by one standard deviation.
 
-    The step turns most pictures where a reader looked at what comes out (measure.effects), else it is the distance between the
-    means of the two groups, all other attributes being equal. A value of a column of words is called "column=value".
-    What the reader saw on held-out pictures; effect is None where nobody looked, as in earlier versions. effect: the share of
-    those without it who have it at the high end, or the reverse if that is less. low, high: the travel, and trait: from where
-    on a picture has it, as readings. drags: the other reading that a step moves most, as a share of the own one's move.
+    A value of a column of words is called "column=value". Where a reader looked at what comes out (measure.effects), a step turns
+    nine in ten held-out pictures, or as many as can be; else effect is None, as in earlier versions, and a step is the distance
+    between the means of the two groups, all other attributes being equal. effect: the share of those without it who have it at
+    the high end, or the reverse if that is less. low, high: the travel, and trait: from where on a picture has it, as readings.
+    drags: the other reading that a step moves most, as a share of the own one's move.
     """
 
     name: str

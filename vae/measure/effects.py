@@ -22,15 +22,13 @@ POOL, RARE = 3000, 100  # latents that directions are learnt from, and of each c
 STEPS, LEAST_STEPS, BATCH, LEARNING_RATE = 12, 200, 64, 0.03  # STEPS: for each direction
 STILL = 0.1  # what moving the other readings costs, beside nats of the own one
 SHORT = 0.02  # what a direction's length costs
-TURNED = 0.85  # of those without who are read as with after one step, so that another reader sees it on eight in ten
+TURNED = 0.9  # of those without who are read as with after one step, so that another reader sees it on eight in ten
 ENOUGH = 0.9  # from this effect on a direction is preferred for what it leaves alone
-STRANGE, LOST = (
-    2,
-    1 / 6,
-)  # of the error that 99 % are drawn again with, and of what changed: above both a picture is broken
+STRANGE = 2  # times the error that 99 % are drawn again with: above it a picture is broken,
+LOST = 1 / 6  # where the error is also more than this of what changed
 HOME, FARTHEST, GRID = 2.0, 6.0, 1.0  # standard deviations: where nearly all lie, the longest travel, between two looks
 CHOOSING, REPORTING = 60, 200  # people that are moved
-AGAIN, FEWEST = 30, 10  # of them that are drawn again, and fewer that say nothing
+AGAIN, FEWEST = 20, 10  # of them that are drawn again, and fewer that say nothing
 MOST_DRAGGED = 10.0  # a share that says enough
 SURE_ACCURACY, SURE_CORRELATION = 0.6, 0.5  # of a reader on held-out pictures, or what it reads is no judgement
 
@@ -123,8 +121,9 @@ def _some(mask: Tensor) -> Tensor:
 class Walk:
     """A direction of unit length and how far to go on it; lengths in standard deviations of all pictures along it.
 
-    low, high: the ends of the travel, from the mean. step: the distance that turns TURNED of those without it. shares: of those
-    who are read without it, how many are turned at the high end, and the reverse at the low end. drags: as Named's.
+    low, high: the ends of the travel, from the mean. step: the distance that turns TURNED of those without it, or as many as can
+    be. shares: of those who are read without it, how many are turned at the high end, and the reverse at the low end. drags: as
+    Named's.
     """
 
     vector: Tensor  # (D,)
@@ -173,10 +172,8 @@ class Walker:
         moved = (self.judge.reader.read(self._drawn(up, walk, walk.step)) - self.readings[up]) / self.spread
         size = moved.mean(dim=0).abs().tolist()  # (A,)
         most = max(self.judge.others(place), key=lambda j: size[j], default=place)
-        drags = (
-            None if most == place else (self.judge.names[most], min(size[most] / max(size[place], 1e-6), MOST_DRAGGED))
-        )
-        return replace(walk, shares=(shares[0], shares[1]), drags=drags)
+        drags = self.judge.names[most], min(size[most] / max(size[place], 1e-6), MOST_DRAGGED)
+        return replace(walk, shares=(shares[0], shares[1]), drags=None if most == place else drags)
 
     def _without(self, place: int, sign: int) -> Tensor:
         """The rows of those who are read without it (sign 1) or with it (-1); of anybody where these are too few."""
@@ -267,7 +264,7 @@ def judged(judge: Judge, atlas: Atlas, table: np.ndarray, mean: Tensor, held: Te
     """
     away = torch.from_numpy((table - table.mean(axis=0)) / table.var(axis=0)).float()
     bare = away.T @ (mean - mean.mean(dim=0)) / len(mean)  # (A, D): between the means of the two groups, nothing equal
-    candidates = atlas.vectors, bare, steer(judge, atlas, table, mean, seed)
+    candidates = bare, steer(judge, atlas, table, mean, seed)
     choosing, reporting = Walker(judge, atlas, held[::2]), Walker(judge, atlas, held[1::2], REPORTING)
     found = []
     for place, row in enumerate(atlas.named):
