@@ -129,7 +129,7 @@ class Atlas:
     def traits(self) -> dict[str, float]:
         """The named directions of yes or no that are worth a knob, each with the reading from which on a picture has it.
 
-        That is TRAIT of the way from the mean of those without it to that of those with it.
+        That is Named's trait, or TRAIT of the way from the mean of those without it to that of those with it.
         """
         chosen = [row for row in self.named if row.is_knob and row.measure != "correlation"]
         return {row.name: TRAIT - row.share if row.effect is None else row.trait for row in chosen}

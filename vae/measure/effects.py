@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vae.atlas import TRAIT, Atlas, Named, errors
+from vae.atlas import Atlas, Named, errors
 from vae.data import LARGEST
 from vae.device import noise_generator
 from vae.measure.reader import Reader, fit_reader
@@ -273,20 +273,22 @@ def judged(judge: Judge, atlas: Atlas, table: np.ndarray, mean: Tensor, held: Te
             continue
         walks = [choosing.walk(place, vectors[place]) for vectors in candidates]
         best = max(walks, key=lambda walk: (round(min(ENOUGH, *walk.shares), 1), -walk.cost))
-        found.append(_named(row, reporting.told(place, best), (mean - atlas.mean) @ best.probe, table[:, place]))
+        found.append(_named(row, reporting.told(place, best), (mean - atlas.mean) @ best.probe))
     return tuple(found)
 
 
-def _named(row: Named, walk: Walk, at: Tensor, column: np.ndarray) -> Named:
-    """The direction of a walk, a step as its unit. at (N,): where pictures lie along it that have the column (N,)."""
-    sides = [at[torch.from_numpy(column == side)] for side in (0, 1)]
-    without, having = (0.0, 0.0) if row.measure == "correlation" else (float(side.mean()) for side in sides)
+def _named(row: Named, walk: Walk, at: Tensor) -> Named:
+    """The direction of a walk, a step as its unit. at (N,): where pictures lie along it.
+
+    Of as many as have it, those half that lie farthest are said to: a way that draws well is no sharp reading. Of blond ones
+    that are drawn so on faces 59 % are blond, of those beyond three quarters of the way from mean to mean 32 %.
+    """
     return replace(
         row,
         vector=walk.step * walk.vector,
         effect=round(min(walk.shares), 3),
         low=round(walk.low / walk.step, 2),
         high=round(walk.high / walk.step, 2),
-        trait=round((without + TRAIT * (having - without)) / walk.step, 3),
+        trait=round(float(at.quantile(1 - row.share / 2)) / walk.step, 3),
         drags=walk.drags and (walk.drags[0], round(walk.drags[1], 2)),
     )
