@@ -152,6 +152,13 @@ def test_a_picture_that_changes_much_may_lose_more_before_it_is_broken(world, ju
     assert Walker(judge, world[1], latents(400, 1)).walk(0, TANGLED).high == far
 
 
+def test_a_travel_holds_the_average_picture_where_all_else_breaks(world, judge, monkeypatch):
+    monkeypatch.setattr(effects, "STRANGE", 0.0)
+    monkeypatch.setattr(effects, "LOST", 0.0)
+    walk = Walker(judge, world[1], latents(400, 1)).walk(0, TANGLED)
+    assert walk.low <= -GRID and walk.high >= GRID
+
+
 def test_a_travel_holds_nearly_all_pictures(known):
     for knob in (knob for knob in known.knobs if knob.kind == "named"):
         reading = latents(2000, 2) @ knob.probe - knob.offset

@@ -153,13 +153,14 @@ class Walker:
     def walk(self, place: int, vector: Tensor) -> Walk:
         """How far one may go along the vector (D,) of a column, and what comes out.
 
-        Each way ends where a quarter of the pictures break; or twice as far as TURNED of them took to turn, not within HOME.
+        Each way ends where a quarter of the pictures break, or beyond HOME twice as far as TURNED of them took to turn; what
+        breaks at once is left with a GRID either way, and little effect.
         """
         probe = torch.linalg.solve(self.atlas.covariance + 1e-6 * torch.eye(len(vector)), vector)
         length = (probe @ vector).sqrt()
         walk = Walk(vector / length, probe / length, -FARTHEST, FARTHEST, FARTHEST, (0.0, 0.0), None)
         (high, step), (low, _) = self._end(place, walk, 1), self._end(place, walk, -1)
-        return self.told(place, replace(walk, low=-low, high=high, step=step))
+        return self.told(place, replace(walk, low=min(-low, -GRID), high=max(high, GRID), step=step))
 
     def told(self, place: int, walk: Walk) -> Walk:
         """The walk with what these latents say of it: shares and drags."""
