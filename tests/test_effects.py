@@ -14,7 +14,7 @@ from vae import checkpoints
 from vae.atlas import Atlas, Named
 from vae.errors import BadInput
 from vae.measure import effects, evaluation, reader
-from vae.measure.effects import GRID, Judge, Walker, judged, table_of, with_effects
+from vae.measure.effects import GRID, Judge, Walker, judged, nested, table_of, with_effects
 from vae.measure.reader import fit_reader
 from vae.model import VAE, Posterior, VAEConfig, decoded
 from vae.publish.folder import publish
@@ -86,7 +86,14 @@ def judge(world) -> Judge:
         patch.setattr(reader, "EPOCHS", 10)
         patch.setattr(reader, "STEPS", 100)
         net = fit_reader(decoded(world[0], z), table_of(columns_of(z), names))
-    return Judge(world[0], net, names, torch.tensor([True, False, True, True]), torch.tensor([True, True, False, True]))
+    return Judge(
+        world[0],
+        net,
+        names,
+        torch.tensor([True, False, True, True]),
+        torch.tensor([True, True, False, True]),
+        nested=set(),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +144,14 @@ def test_what_is_dragged_and_what_does_nothing_is_said(world, judge):
     clean = walker.walk(0, torch.eye(4)[0])
     assert clean.drags[1] < share / 2 and min(clean.shares) > 0.9
     assert max(walker.walk(0, torch.eye(4)[3]).shares) < 0.1
+
+
+def test_what_has_a_kind_of_it_has_it_and_is_not_dragged(judge):
+    hat, trapper, smile, age = [1, 1, 0, np.nan, 0], [1, 0, 0, 0, 0], [1, 0, 1, 0, 0], [1, 0, 3, 1, 1]
+    found = nested(np.array([hat, trapper, smile, age]).T, np.array([True, True, True, False]))
+    assert found == {(0, 1), (1, 0), (1, 2), (2, 1)}  # who wears a trapper smiles, here
+    assert judge.others(0) == [1, 3]
+    assert dataclasses.replace(judge, nested={(0, 3), (1, 0)}).others(0) == [1]
 
 
 def test_the_travel_ends_where_pictures_break(world, judge):

@@ -42,6 +42,7 @@ class Judge:
     names: list[str]
     is_binary: Tensor  # (A,) bool
     is_sure: Tensor  # (A,) bool: which of them it tells in held-out pictures
+    nested: set[tuple[int, int]]  # as nested says
 
     @property
     def bars(self) -> Tensor:
@@ -49,9 +50,10 @@ class Judge:
         return torch.where(self.is_binary, 0.0, 1.0)
 
     def others(self, place: int) -> list[int]:
-        """The columns that one may drag along, of those that can be told: all but the values of the same column of words."""
-        kind = self.names[place].partition("=")[0]
-        return [j for j, name in enumerate(self.names) if name.partition("=")[0] != kind and self.is_sure[j]]
+        """The columns that one may drag along, of those that can be told: no values of its own column of words, none nested."""
+        kinds = [name.partition("=")[0] for name in self.names]
+        apart = [j for j, kind in enumerate(kinds) if kind != kinds[place] and (place, j) not in self.nested]
+        return [j for j in apart if self.is_sure[j]]
 
 
 def table_of(attributes: dict[str, np.ndarray], names: list[str]) -> np.ndarray:
@@ -65,6 +67,14 @@ def table_of(attributes: dict[str, np.ndarray], names: list[str]) -> np.ndarray:
             key = next(key for key in attributes if name.startswith(f"{key}="))
             found.append((attributes[key] == name[len(key) + 1 :]).astype(np.float64))
     return np.stack(found, axis=1)
+
+
+def nested(table: np.ndarray, is_binary: np.ndarray) -> set[tuple[int, int]]:
+    """Columns (N, A) -> pairs of those of 0 and 1 where all that have one have the other, as trapper hats are hats."""
+    has = ((table == 1) & is_binary).astype(np.float64)
+    both = has.T @ has  # (A, A)
+    same = (both == np.minimum(both.diagonal(), both.diagonal()[:, None])) & (both > 0) & ~np.eye(len(both), dtype=bool)
+    return {(int(i), int(j)) for i, j in zip(*same.nonzero(), strict=True)}
 
 
 def steer(judge: Judge, atlas: Atlas, table: np.ndarray, mean: Tensor, seed: int = 0) -> Tensor:
@@ -243,7 +253,7 @@ def with_effects(
     reader = fit_reader(pictures[0], table, seed, model.device)
     readings = reader.read(pictures[1]).T.numpy()
     is_sure = [_is_told(*columns) for columns in zip(readings, truth.T, is_binary, strict=True)]
-    judge = Judge(model, reader, names, torch.from_numpy(is_binary), torch.tensor(is_sure))
+    judge = Judge(model, reader, names, torch.from_numpy(is_binary), torch.tensor(is_sure), nested(table, is_binary))
     return judged(judge, atlas, np.where(np.isnan(table), np.nanmean(table, axis=0), table), *means, seed)
 
 
