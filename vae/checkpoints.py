@@ -20,13 +20,22 @@ from vae.model import VAE, Posterior, decoded, posterior_of, to_tensor
 from vae.recipe import TrainConfig
 
 if TYPE_CHECKING:
+    from vae.measure.novelty import Sketch
     from vae.pictures.framing import Form
 
 DEFAULT = "avatars"
 BOUND = 8.0  # latents are clamped to +-BOUND: nothing a model learns lies further out
 FILES = ("config.json", "model.safetensors", "atlas.json", "atlas.safetensors", "recipe.toml")
 # What a checkpoint may hold beside FILES, as patterns; a folder with anything else in it is never replaced.
-MORE = ("README.md", "critic.safetensors", "decoder.onnx", "encoder.onnx", "figures/", "figures/*.png")
+MORE = (
+    "README.md",
+    "critic.safetensors",
+    "training.safetensors",
+    "decoder.onnx",
+    "encoder.onnx",
+    "figures/",
+    "figures/*.png",
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,7 @@ class Checkpoint:
     atlas: Atlas
     recipe: TrainConfig
     hub_id: str = ""  # "owner/name" of one from the hub, whose folder is in the hub's cache and not ours to write to
+    sketch: "Sketch | None" = None  # of the training latents; earlier versions kept none
 
     @property
     def name(self) -> str:
@@ -102,6 +112,10 @@ class Checkpoint:
             raise BadInput(f"Latents of {self.name} are lists of {latent} finite numbers; these are {tuple(z.shape)}.")
         return z.clamp(-BOUND, BOUND).to(self.model.device)
 
+    def novelty(self, z: Tensor) -> Tensor | None:
+        """(N, D) -> (N,) in [0, 1]: the share of held-out pictures that are nearer to what was learnt from; None if unknown."""
+        return self.sketch and self.sketch.novelty(self.atlas.coordinates(z))
+
     def is_familiar(self, picture: np.ndarray) -> bool:
         """Whether a prepared picture (H, W, C) comes back about as well as held-out pictures did."""
         pictures = picture[None]
@@ -126,12 +140,13 @@ def load(source: str | Path, device: str | None = None, **hub: str | None) -> Ch
     hub: revision (a branch, tag or commit) and token. Raises BadInput where there is no such checkpoint, or where a file is
     missing, damaged or does not match the others.
     """
+    from vae.measure import novelty
     from vae.storage import atlases
     from vae.storage.hub import folder_of
 
     target, text = devices.pick(device), str(source)
     is_name = re.fullmatch(r"[\w-][\w.-]*", text) is not None and os.path.isdir(root() / text)
-    folder, hub_id = folder_of(root() / text if is_name else text, [*FILES, "README.md"], **hub)
+    folder, hub_id = folder_of(root() / text if is_name else text, [*FILES, "README.md", novelty.FILE], **hub)
     if not (text and os.path.isdir(folder)):
         raise BadInput(f"There is no checkpoint {text[:60]!r}; at hand are {', '.join(names()) or 'none'}.")
     for file in FILES:
@@ -141,7 +156,7 @@ def load(source: str | Path, device: str | None = None, **hub: str | None) -> Ch
     config = model.config
     if atlas.kl.shape != (config.latent,) or atlas.examples.shape[1:] != (config.size, config.size, config.channels):
         raise BadInput(f"The atlas in {folder} belongs to another model than the one beside it.")
-    return Checkpoint(folder, model.to(target), atlas, recipe, hub_id)
+    return Checkpoint(folder, model.to(target), atlas, recipe, hub_id, novelty.load(folder))
 
 
 def read_recipe(folder: Path) -> TrainConfig:
