@@ -93,16 +93,17 @@ class Checkpoint:
 
     def decode(self, z: Tensor | np.ndarray | list) -> np.ndarray:
         """(N, D), clamped to +-BOUND -> uint8 (N, H, W, C). BadInput for another shape or values that are no numbers."""
-        return decoded(self.model, self._checked(z))
+        return decoded(self.model, self.checked(z))
 
     def optimize(self, z: Tensor | np.ndarray | list, pictures: np.ndarray, seconds: float = 2.0) -> Tensor:
         """(N, D) -> nearer to N prepared pictures, by latents.optimize. BadInput for a model without a gaussian's sigma."""
         if self.model.config.likelihood != "gaussian":
             raise BadInput(f"{self.name} has no gaussian likelihood; only for such models can a latent be optimised.")
         x = to_tensor(pictures, self.model.device)
-        return latents.optimize(self.model.decode, self._checked(z), x, sigma=float(self.model.sigma), seconds=seconds)
+        return latents.optimize(self.model.decode, self.checked(z), x, sigma=float(self.model.sigma), seconds=seconds)
 
-    def _checked(self, z: Tensor | np.ndarray | list) -> Tensor:
+    def checked(self, z: Tensor | np.ndarray | list) -> Tensor:
+        """(N, D) -> float32 on the model's device, clamped to +-BOUND. BadInput for another shape or what is no number."""
         try:
             z = torch.as_tensor(z, dtype=torch.float32)
         except (TypeError, ValueError, RuntimeError) as error:
@@ -114,7 +115,7 @@ class Checkpoint:
 
     def novelty(self, z: Tensor) -> Tensor | None:
         """(N, D) -> (N,) in [0, 1]: the share of held-out pictures that are nearer to what was learnt from; None if unknown."""
-        return self.sketch and self.sketch.novelty(self.atlas.coordinates(z))
+        return None if self.sketch is None else self.sketch.novelty(self.atlas.coordinates(z))
 
     def is_familiar(self, picture: np.ndarray) -> bool:
         """Whether a prepared picture (H, W, C) comes back about as well as held-out pictures did."""
