@@ -214,7 +214,7 @@ def test_more_like_one_lie_near_it_and_another_prior_leaves_it():
         sample.throw(*asked(8, 8, prior=sample.NEAR))
     with pytest.raises(BadInput):
         sample.throw(*asked(8, 8, prior=sample.NEAR, around=[float("nan")] * 3))
-    _, chips, around, _, again = sample.open_model(*asked(8, 8, prior=sample.NEAR, around=latent)[:-1])
+    _, chips, around, _, again = sample.open_model(*asked(8, 8, prior=sample.NEAR, around=latent))
     assert (chips.value, around, again) == ("mixture", None, thrown)
 
 

@@ -134,13 +134,14 @@ def throw_seed(thrown: dict, model_id: str, count: int, seed: int, *settings: An
     return throw(model_id, count, seed, *settings)
 
 
-def open_model(model_id: str, count: int, seed: int, temperature: float, prior: str, *settings: Any) -> tuple:
+def open_model(model_id: str, *settings: Any) -> tuple:
     """What another model's pictures can have or not, none of it chosen, no picture to be near to, and its first throw."""
     choices = explore.traits(shelf.get(model_id).atlas)[:TRAITS]
     chips = gr.CheckboxGroup(choices=choices, value=[], visible=bool(choices))
-    prior = PRIORS[0] if prior == NEAR else prior
-    asked = dict(zip(FIRST, (count, seed, temperature, prior, *settings), strict=True)) | {"only": (), "around": None}
-    return chips, gr.Radio(_priors(), value=prior), None, *_shown(model_id, asked)
+    asked = dict(zip(FIRST, settings, strict=True)) | {"only": (), "around": None}
+    if asked["prior"] == NEAR:
+        asked["prior"] = PRIORS[0]
+    return chips, gr.Radio(_priors(), value=asked["prior"]), None, *_shown(model_id, asked)
 
 
 def look_at(thrown: dict, model_id: str, first: int) -> tuple[dict, dict]:
@@ -275,7 +276,7 @@ def build(page: Page) -> None:
     ]
     gr.on(moved, spoken(throw), settings, [tiles, thrown], api_name="sample", **quiet)
     gr.on([seed.submit, seed.blur], spoken(throw_seed), [thrown, *settings], [tiles, thrown], **quiet, **private)
-    page.model_id.change(spoken(open_model), settings[:-1], [only, prior, around, tiles, thrown], **quiet, **private)
+    page.model_id.change(spoken(open_model), settings, [only, prior, around, tiles, thrown], **quiet, **private)
     again.click(spoken(throw_again), settings, [seed, tiles, thrown], **quiet, **private)
     prior.change(lambda name: gr.Slider(visible=name == NEAR), prior, spread, queue=False, **quiet, **private)
 
