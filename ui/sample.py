@@ -112,7 +112,7 @@ def _news(checkpoint: Checkpoint, z: Tensor) -> list[str]:
     part = say("sample.part", count=f"{len(sketch.rows):,}", of=f"{sketch.of:,}") if sketch.is_part else ""
     names = ("copied" if share < COPY else "new" for share in novelty.tolist())
     return [
-        f"{say(f'sample.{name}', share=f'{share:.0%}')} {part}".strip()
+        f"{say(f'sample.{name}', share=f'{100 * share:.0f} %')} {part}".strip()
         for name, share in zip(names, novelty.tolist(), strict=True)
     ]
 

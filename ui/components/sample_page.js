@@ -144,7 +144,7 @@ export class SamplePage {
 
   #news(sketch, share, say) {
     const part = sketch.count < sketch.of ? say("part", { count: sketch.count, of: sketch.of }) : "";
-    return `${fill(this.words[share < this.copy ? "copied" : "new"], { share: `${Math.round(100 * share)}%` })} ${part}`.trim();
+    return `${fill(this.words[share < this.copy ? "copied" : "new"], { share: `${Math.round(100 * share)} %` })} ${part}`.trim();
   }
 
   // All of them on one sheet.

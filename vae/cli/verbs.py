@@ -58,7 +58,7 @@ def _tell_nearest(checkpoint: Checkpoint, z: Tensor, pictures: np.ndarray, known
     shares = checkpoint.novelty(z)
     for row, share in enumerate([] if shares is None else shares.tolist()):
         kind = "nearly a copy" if share < COPY else "new"
-        print(f"{row:05d}: {kind}; farther from all it learnt from than {share:.0%} of pictures it never saw")
+        print(f"{row:05d}: {kind}; farther from all it learnt from than {100 * share:.0f} % of pictures it never saw")
     if known is None:
         return
     print(f"Looking through {len(known):,} pictures.", file=sys.stderr)

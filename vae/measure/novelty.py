@@ -1,7 +1,8 @@
 """New or copied? How far a latent is from all that a model learnt from, beside how far pictures are that it never saw.
 
-A checkpoint keeps a sketch of its training latents for that: each row's coordinates in steps of a 127th of the widest. The
-pictures themselves are in no checkpoint; where they are at hand, nearest finds those that a picture is most like.
+A checkpoint keeps a sketch of its training latents for that: each row's coordinates in steps of a 127th of the widest. Drawn
+from them alone a face keeps its pose, colours and kind, and is somebody else. The pictures themselves are in no checkpoint;
+where they are at hand, nearest finds those that a picture is most like.
 """
 
 from dataclasses import dataclass
