@@ -7,9 +7,7 @@ from vae.atlas import Atlas
 from vae.errors import BadInput
 
 MOST_DRAWN, MOST_KEPT = 1024, 64
-DIFFERENCE = (
-    0.25  # of avatars as near to real ones as without, and further apart than by chance: python -m tests.bench best
-)
+DIFFERENCE = 0.25  # as near to real avatars as 0, and further apart than by chance: python -m tests.bench best
 LEAST_DISTANCE = 1e-6  # of two different latents: a logarithm is taken
 
 
