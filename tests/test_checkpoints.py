@@ -301,7 +301,10 @@ def test_a_whole_checkpoint_goes_to_the_hub_with_its_card(copy, monkeypatch):
     monkeypatch.setattr(HfApi, "create_repo", lambda api, name, private, exist_ok: calls.append((name, private)))
     monkeypatch.setattr(HfApi, "upload_folder", upload)
     assert checkpoints.push(copy, "me/squares", private=True, token="hf_x") == "https://huggingface.co/me/squares"
-    assert calls == [("me/squares", True), ("hf_x", "me/squares", {*checkpoints.FILES, "README.md"})]
+    assert calls == [
+        ("me/squares", True),
+        ("hf_x", "me/squares", {*checkpoints.FILES, "README.md", "training.safetensors"}),
+    ]
     (copy / "thesis.md").write_text("private")
     with pytest.raises(BadInput, match=r"thesis\.md"):
         checkpoints.push(copy, "me/squares")

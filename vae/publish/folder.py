@@ -14,6 +14,7 @@ from vae import checkpoints
 from vae.checkpoints import FILES, MORE
 from vae.data import Pictures
 from vae.errors import BadInput
+from vae.measure import novelty
 from vae.measure.directions import merged
 from vae.measure.evaluation import SIGMA_PICTURES, compare, estimate_sigma, evaluate
 from vae.measure.fit import fit_atlas
@@ -72,6 +73,9 @@ def publish(
             first=heldout.names.index(recipe.start) if recipe.start else None,
         )  # fmt: skip
         atlases.save(atlas, beside)
+        sketch = novelty.sketch(shipped, atlas, known.images, heldout.images, recipe.seed)
+        if sketch is not None:
+            novelty.save(sketch, beside)
         result = evaluate(shipped, heldout.images, recipe.seed)
         checkpoint = checkpoints.load(beside, device=str(model.device))
         rows = compare(checkpoint, train, heldout, recipe.seed) if figures else {}
