@@ -173,24 +173,3 @@ def read_recipe(folder: Path) -> TrainConfig:
 def title(recipe: TrainConfig, name: str) -> str:
     """What a checkpoint is called on a page, in at most 100 characters: its recipe's title, else its name."""
     return (recipe.card.get("title") or name.capitalize())[:100]
-
-
-def push(folder: str | Path, hub_id: str, *, private: bool = False, token: str | None = None) -> str:
-    """Uploads a whole checkpoint, its card included, to the hub as "owner/name" -> its address there.
-
-    Files of an older one on the hub go. BadInput for what is no whole checkpoint or holds more, and where the hub refuses.
-    """
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HTTPError
-
-    from vae.publish.folder import refuse_foreign
-
-    checkpoint, api = load(folder, "cpu"), HfApi(token=token)
-    refuse_foreign(checkpoint.folder)
-    if not checkpoint.card:
-        raise BadInput(f"{folder} has no card; a README.md is to say where its model comes from.")
-    try:
-        api.create_repo(hub_id, private=private, exist_ok=True)
-        return str(api.upload_folder(repo_id=hub_id, folder_path=checkpoint.folder, delete_patterns=[*FILES, *MORE]))
-    except (OSError, ValueError, HTTPError) as error:
-        raise BadInput(f"{hub_id} could not be uploaded: {str(error).strip().partition(chr(10))[0]}") from error
