@@ -4,10 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-SPLITS = (
-    "hash",
-    "first tenth",
-)  # what a recipe may say: pictures.split.held_out, or the first tenth by name, as older models had it
+SPLITS = ("hash", "first tenth")  # by pictures.split.held_out, or the first by name, as older models had it
 MOST_VALUES = 16  # of a column of words that are kinds; more are names
 LARGEST = 1e30  # a number from here on is a slip, and counts as a gap: its square would overflow
 
