@@ -184,18 +184,13 @@ class Atlas:
         return self.vectors @ self.probes.T
 
     def dragged(self, name: str) -> tuple[str, float] | None:
-        """What one step of a named direction drags along most, and how far: as Named.drags says.
-
-        Where nobody looked, by the latents: another column of numbers, and how many of its own steps.
-        """
+        """Named.drags; where nobody looked, by the latents: another column of numbers, and how many of its own steps."""
         names = [row.name for row in self.named]
         row = self.named[names.index(name)]
         if row.effect is not None:
             return row.drags
         moved = self.entanglement[names.index(name)].abs().tolist()
-        others = [
-            (share, other) for share, other in zip(moved, names, strict=True) if other != name and "=" not in other
-        ]
+        others = [pair for pair in zip(moved, names, strict=True) if pair[1] != name and "=" not in pair[1]]
         return max(others)[::-1] if others else None
 
     def still(self, vector: Tensor, others: list[str]) -> Tensor:
