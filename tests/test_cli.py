@@ -17,7 +17,7 @@ from ui import static
 from vae import checkpoints
 from vae.__main__ import write_page
 from vae.cli import main
-from vae.measure import evaluation
+from vae.measure import effects, evaluation, reader
 from vae.measure.best import best_of
 from vae.pictures import sets
 from vae.publish.folder import refuse_foreign
@@ -41,9 +41,12 @@ title = "Tiny"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_pictures_to_compare():
+def little_to_compare_and_to_read():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluation, "COMPARED", 100)
+        patch.setattr(reader, "EPOCHS", 0)
+        patch.setattr(reader, "STEPS", 20)
+        patch.setattr(effects, "LEAST_STEPS", 20)
         yield
 
 

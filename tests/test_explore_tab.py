@@ -1,6 +1,7 @@
 """What the Explore tab's server functions answer, also to strangers who send them whatever they like."""
 
 import base64
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -9,11 +10,14 @@ import gradio.utils
 import numpy as np
 import pytest
 import safetensors.numpy
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.test_atlas import bare_atlas
 from ui import explore, shelf
 from vae import checkpoints
+from vae.atlas import Named
 from vae.errors import BadInput
 from vae.model import VAE
 from vae.pictures import faces, images
@@ -157,13 +161,26 @@ def test_a_visitors_own_model_of_an_earlier_version_is_opened_or_refused_in_a_se
 
 def test_knobs_say_what_they_drag_along(model_id, view):
     atlas = shelf.get(model_id).atlas
-    for knob in view["knobs"]:
-        if knob["kind"] == "named":
-            name = knob["key"].partition(":")[2]
-            other, amount = atlas.dragged(name)
-            assert knob["drags"][1] == pytest.approx(amount, abs=0.01)
-            places = [row.name for row in atlas.named]
-            assert amount == pytest.approx(abs(float(atlas.entanglement[places.index(name), places.index(other)])))
+    places = [row.name for row in atlas.named]
+    for knob in (knob for knob in view["knobs"] if knob["kind"] == "named"):
+        name = knob["key"].partition(":")[2]
+        dragged = atlas.dragged(name)
+        assert knob.get("drags", [0, 0])[1] == pytest.approx(dragged[1] if dragged else 0, abs=0.01)
+        if atlas.named[places.index(name)].effect is None:
+            among = atlas.entanglement[places.index(name), places.index(dragged[0])]
+            assert dragged[1] == pytest.approx(abs(float(among)))
+
+
+def test_a_page_shows_the_travel_and_the_trait_that_a_reader_saw():
+    seen = {"effect": 0.9, "low": -0.5, "high": 1.4, "trait": 0.6, "drags": ("hair=grey", 0.256)}
+    named = (
+        Named("hat", torch.eye(2)[0], "balanced accuracy", 0.1, 0.2, **seen),
+        Named("hair=grey", torch.eye(2)[1], "balanced accuracy", 0.9, 0.2, effect=0.5),
+    )
+    atlas = dataclasses.replace(bare_atlas(2), named=named)
+    (plain,) = (explore._plain(knob, atlas) for knob in atlas.knobs if knob.kind == "named")  # grey hair is no knob
+    assert (plain["key"], plain["low"], plain["high"]) == ("named:hat", -0.5, 1.4)
+    assert plain["trait"]["reading"] == 0.6 and plain["drags"] == ["hair: grey", 0.26]
 
 
 def test_the_ends_of_a_knob_are_the_start_with_that_knob_turned(model_id, view):

@@ -110,7 +110,7 @@ def _plain(knob: Knob, atlas: Atlas) -> dict:
     dragged = atlas.dragged(name) if knob.kind == "named" else None
     if dragged:
         other, amount = dragged
-        plain["drags"] = [_label(f"named:{other}", other.replace("_", " ")), round(amount, 2)]
+        plain["drags"] = [_label(f"named:{other}", other.replace("_", " ").replace("=", ": ")), round(amount, 2)]
     plain["vector"] = _short(knob.vector.tolist(), 4)
     return plain if knob.kind == "direction" else plain | {"probe": _short(knob.probe.tolist(), 4)}
 

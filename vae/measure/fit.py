@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from vae.atlas import SHARES, Atlas, errors
 from vae.device import noise_generator
 from vae.measure.directions import fit_named
+from vae.measure.effects import with_effects
 from vae.model import VAE, decoded, posterior_of
 from vae.priors import COMPONENTS, Mixture
 
@@ -26,14 +28,16 @@ def fit_atlas(
     *,
     heldout: np.ndarray,
     labels: np.ndarray | None = None,
+    told: dict[str, np.ndarray] | None = None,
     first: int | None = None,
     may_show: bool = True,
     seed: int = 0,
 ) -> Atlas:
     """The atlas of a model from uint8 pictures (N, H, W, C) and, where there are any, their attributes (N,).
 
-    heldout: pictures that calibrate what is familiar and that a visitor may start from; labels (of heldout): their kinds;
-    first: the row of the one to begin with. Where may_show is false, a visitor starts from pictures that the model drew itself.
+    heldout: pictures that calibrate what is familiar and that a visitor may start from; labels (of heldout): their kinds; told:
+    their attributes, where a reader is to look at what the named directions draw (minutes for 20,000 pictures); first: the row
+    of the one to begin with. Where may_show is false, a visitor starts from pictures that the model drew itself.
     """
     posterior, of_heldout = posterior_of(model, pictures), posterior_of(model, heldout)
     mean = posterior.mean
@@ -50,7 +54,7 @@ def fit_atlas(
         drawn = mixture.sample(DRAWN_EXAMPLES, seed, DRAWN_TEMPERATURE)
         shown = decoded(model, drawn)
         examples = shown[telling(mixture, drawn, shown, decoded(model, posterior_of(model, shown).mean))]
-    return Atlas(
+    atlas = Atlas(
         kl=posterior.kl().mean(dim=0),
         mean=center,
         covariance=torch.cov(mean.T).reshape(len(center), len(center)),
@@ -64,6 +68,10 @@ def fit_atlas(
             mixture.log_prob(of_heldout.sample(noise_generator(seed))), torch.linspace(0, 1, SHARES)
         ),
     )
+    if told is None:
+        return atlas
+    parts = (pictures, heldout), (mean, of_heldout.mean), (attributes or {}, told)
+    return replace(atlas, named=with_effects(atlas, model, *parts, seed))
 
 
 def telling(

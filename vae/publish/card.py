@@ -70,12 +70,13 @@ def counted(count: int, noun: str) -> str:
 
 
 def named_table(atlas: Atlas) -> str:
-    """Each named direction with its score and the column of numbers that it drags along most; "" where there is none."""
+    """Each named direction with its score, its effect where a reader looked, and what it drags along most; "" without any."""
     rows = []
     for row in atlas.named:
         drags = atlas.dragged(row.name)
-        rows.append((row.name, f"{row.measure} {row.score:.2f}", f"{drags[0]} {drags[1]:.2f}" if drags else ""))
-    return markdown(("direction", "told", "drags"), rows) if rows else ""
+        effect = "" if row.effect is None else f"{row.effect:.0%}"
+        rows.append((row.name, f"{row.measure} {row.score:.2f}", effect, f"{drags[0]} {drags[1]:.2f}" if drags else ""))
+    return markdown(("direction", "told", "effect", "drags"), rows) if rows else ""
 
 
 def machine(device: torch.device) -> str:

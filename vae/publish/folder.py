@@ -55,7 +55,8 @@ def publish(
     """Writes the checkpoint folder, whole and at once; returns evaluate's figures on the held-out pictures.
 
     All that is measured is measured on the weights as they were saved, in half precision. history is Progress.history.
-    Without figures the card has none and the atlas is fitted on fewer pictures: a visitor waits for it. BadInput as check says.
+    Without figures the card has none, and the atlas is fitted on fewer pictures and no reader looks at what its directions
+    draw: a visitor waits for it. BadInput as check says.
     """
     folder = Path(folder)
     check(folder, recipe, train, heldout, figures)
@@ -69,7 +70,9 @@ def publish(
         known = train if figures else train.take(slice(0, KEPT_PICTURES))
         atlas = fit_atlas(
             shipped, known.images, merged(known.attributes or {}, recipe.categories), heldout=heldout.images,
-            labels=(heldout.attributes or {}).get("label"), may_show=recipe.show_data, seed=recipe.seed,
+            labels=(heldout.attributes or {}).get("label"),
+            told=merged(heldout.attributes or {}, recipe.categories) if figures else None,
+            may_show=recipe.show_data, seed=recipe.seed,
             first=heldout.names.index(recipe.start) if recipe.start else None,
         )  # fmt: skip
         atlases.save(atlas, beside)

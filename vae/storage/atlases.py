@@ -18,7 +18,8 @@ from vae.storage.files import read_text
 from vae.storage.tensors import Heads, read_tensors
 
 PLAIN = ("kl", "mean", "covariance", "directions", "spreads", "likelihoods")  # saved under their own names
-KEYS = ("name", "measure", "score", "share")  # of a named direction
+# Of a named direction; those of earlier versions have the first four.
+KEYS = ("name", "measure", "score", "share", "effect", "low", "high", "trait", "drags")
 MIXTURE = ("weights", "means", "factors")
 # Saved as float16: of the shipped atlases typicality moves by under 0.005, a sample by under 0.003, its picture by a step of
 # 255. Not the covariance, whose small eigenvalues a knob's reading divides by: readings moved by 0.8 of a step.
@@ -57,7 +58,7 @@ def load(folder: Path) -> Atlas:
     """What save wrote. BadInput where a part is missing, damaged or of the wrong shape or type: nothing else is loaded."""
     try:
         words = json.loads(read_text(folder / "atlas.json"))
-        rows = [Named(vector=torch.empty(0), **{key: row[key] for key in KEYS}) for row in words["named"]]
+        rows = [Named(vector=torch.empty(0), **{key: row[key] for key in KEYS if key in row}) for row in words["named"]]
         _check_words(rows, words["familiar_error"])
         shape = words.get("examples")  # None where they are as they were in earlier versions, plain bytes
         tensors = read_tensors(folder / "atlas.safetensors", lambda heads: _check_heads(heads, len(rows), shape))
@@ -71,7 +72,7 @@ def load(folder: Path) -> Atlas:
     named = zip(rows, tensors.get("named", ()), strict=True)
     return Atlas(
         **{name: tensors[name] for name in PLAIN},
-        named=tuple(replace(row, vector=vector) for row, vector in named),
+        named=tuple(replace(row, vector=vector, drags=row.drags and (*row.drags,)) for row, vector in named),
         mixture=Mixture(*(tensors[f"mixture.{name}"] for name in MIXTURE)),
         examples=examples,
         familiar_error=float(words["familiar_error"]),
@@ -111,12 +112,21 @@ def _check_heads(found: Heads, named: int, shape: Any) -> None:
 
 def _check_words(rows: list[Named], familiar_error: Any) -> None:
     """ValueError for a name twice or of no fit text, and for numbers that are none or out of their range."""
-    if len({row.name for row in rows}) < len(rows):
+    names = {row.name for row in rows}
+    if len(names) < len(rows):
         raise ValueError("it has a name twice")
     for row in rows:
         is_named = isinstance(row.name, str) and 0 < len(row.name) <= 100
         if not is_named or row.measure not in ("balanced accuracy", "correlation"):
             raise ValueError("it has a direction without a name or a measure")
-    numbers = [familiar_error, *(value for row in rows for value in (row.score, row.share))]
+    told = (value for row in rows for value in (row.score, row.share, row.effect))
+    numbers = [familiar_error, *(value for value in told if value is not None)]
     if not all(type(value) in (int, float) and -1 <= value <= 1 for value in numbers):  # NaN is not
-        raise ValueError("it has a score, share or error that is no number in its range")
+        raise ValueError("it has a score, share, effect or error that is no number in its range")
+    for row in rows:
+        other, *share = (row.name, 0.0) if row.drags is None else row.drags
+        numbers = [row.low, row.high, row.trait, *share]
+        if not all(type(value) in (int, float) and abs(value) <= 100 for value in numbers) or row.low >= row.high:
+            raise ValueError("it has a travel, trait or drag that is no number in its range")
+        if other not in names or len(share) != 1:
+            raise ValueError("it has a direction that drags what is none")
