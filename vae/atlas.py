@@ -15,6 +15,7 @@ from torch import Tensor
 from vae import latents
 from vae.errors import BadInput
 from vae.priors import Mixture
+from vae.typicality import Judge
 
 PRIORS = ("normal", "mixture")
 ACTIVE_NATS = 0.01  # a unit that says less than this on average is asleep
@@ -79,6 +80,7 @@ class Atlas:
     examples: np.ndarray
     familiar_error: float
     likelihoods: Tensor
+    judge: Judge | None = None
 
     def typicality(self, z: Tensor) -> Tensor:
         """(N, D) -> (N,) in [0, 1]: the share of held-out latents that are less likely under the mixture."""

@@ -20,6 +20,7 @@ BENCHES = {
     "directions": "directions:run",
     "faces": "faces:run",
     "pictures": "pictures:run",
+    "verdict": "verdict:run",
 }
 
 
