@@ -14,8 +14,9 @@ from torch import Tensor
 
 from vae import latents
 from vae.errors import BadInput
+from vae.model import Posterior
 from vae.priors import Mixture
-from vae.typicality import Judge
+from vae.typicality import Judge, Verdict, verdict
 
 PRIORS = ("normal", "mixture")
 ACTIVE_NATS = 0.01  # a unit that says less than this on average is asleep
@@ -67,7 +68,8 @@ class Atlas:
     kl (D,): nats. mean (D,), covariance (D, D): of the posteriors' means. directions (D, D): principal ones, a row each, of unit
     length, widest first; spreads (D,): the standard deviations along them. examples: uint8 (E, H, W, C). familiar_error: the
     mean squared error, pixels in [0, 1], that 99 % of held-out reconstructions stay under. likelihoods (Q,): the mixture's log
-    density at held-out latents, from the least to the greatest, in equal shares.
+    density at held-out latents, from the least to the greatest, in equal shares. judge: of latents and uploads; older atlases
+    have none, and so has one of few held-out pictures: the density alone judges then, of uploads the error alone.
     """
 
     kl: Tensor
@@ -83,9 +85,25 @@ class Atlas:
     judge: Judge | None = None
 
     def typicality(self, z: Tensor) -> Tensor:
-        """(N, D) -> (N,) in [0, 1]: the share of held-out latents that are less likely under the mixture."""
-        shares = np.linspace(0, 1, len(self.likelihoods))
-        return torch.from_numpy(np.interp(self.mixture.log_prob(z.cpu()), self.likelihoods, shares)).float()
+        """(N, D) -> (N,) in [0, 1]: the share of held-out latents that are less typical. From FINE on the verdict is fine."""
+        return self.verdict(z).typicality
+
+    def verdict(self, z: Tensor) -> Verdict:
+        """(N, D) -> the verdict on latents, wherever they come from."""
+        density = self.mixture.log_prob(z.cpu())
+        if self.judge is None:
+            return verdict({"density": density}, {"density": self.likelihoods})
+        return self.judge.of(z.cpu(), density)
+
+    def verdict_of_uploads(self, posterior: Posterior, grid: Tensor) -> Verdict:
+        """The posterior over (N, D) of uploads and their typicality.error_grid (N, GRID**2) -> the verdict on them."""
+        if self.judge is None:
+            return Verdict((grid.mean(dim=1) <= self.familiar_error).float(), ["error"] * len(grid))
+        return self.judge.of_uploads(posterior, grid, self.mixture.log_prob(posterior.mean))
+
+    def realism(self, z: Tensor) -> Tensor:
+        """(N, D) -> (N,): the greater, the more like a real picture's latent than like one of the mixture; 0 without a judge."""
+        return torch.zeros(len(z)) if self.judge is None else self.judge.realism(z.cpu())
 
     @property
     def active(self) -> Tensor:
@@ -192,9 +210,3 @@ class Atlas:
         std = float((probe @ self.covariance @ probe).clamp_min(0).sqrt())
         reach = max(reach, round(3 * std * 2) / 2)  # as far as nearly all pictures go, in half steps
         return Knob(key, label, vector, probe, float(self.mean @ probe), -reach, reach)
-
-
-def errors(pictures: np.ndarray, again: np.ndarray) -> Tensor:
-    """uint8 (N, H, W, C) twice -> (N,): the mean squared error between each two, pixels in [0, 1]."""
-    pairs = zip(pictures, again, strict=True)  # one by one: as floats all of them are large
-    return torch.tensor([np.square((one.astype(np.float32) - other) / 255).mean() for one, other in pairs])

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from vae import device as devices
 from vae import latents
-from vae.atlas import Atlas, errors
+from vae.atlas import Atlas
 from vae.errors import BadInput
 from vae.model import VAE, Posterior, decoded, posterior_of, to_tensor
 from vae.recipe import TrainConfig
+from vae.typicality import Verdict, error_grid
 
 if TYPE_CHECKING:
     from vae.pictures.framing import Form
@@ -102,10 +103,10 @@ class Checkpoint:
             raise BadInput(f"Latents of {self.name} are lists of {latent} finite numbers; these are {tuple(z.shape)}.")
         return z.clamp(-BOUND, BOUND).to(self.model.device)
 
-    def is_familiar(self, picture: np.ndarray) -> bool:
-        """Whether a prepared picture (H, W, C) comes back about as well as held-out pictures did."""
-        pictures = picture[None]
-        return float(errors(pictures, self.decode(self.encode(pictures)))) <= self.atlas.familiar_error
+    def verdict(self, pictures: np.ndarray) -> Verdict:
+        """Prepared pictures -> how typical each is: as it is read and as it comes back."""
+        posterior = self.posterior(pictures)
+        return self.atlas.verdict_of_uploads(posterior, error_grid(pictures, self.decode(posterior.mode())))
 
 
 def root() -> Path:

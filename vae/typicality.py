@@ -16,7 +16,8 @@ from vae.model import Posterior, to_tensor
 FINE = 0.07  # a typicality from which on the verdict is fine: 93 % of held-out pictures
 GRID = 4  # a picture's errors are told apart by this many rows and columns
 FAR = 8.0  # standard deviations at which an input of a critic is cut
-MEASURES = ("density", "error", "critic")
+# The rows of quantiles, for latents and for uploads.
+LATENT_MEASURES, UPLOAD_MEASURES = ("density", "critic", "least"), ("density", "error", "critic", "least")
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class Judge:
 
     latents: Critic
     uploads: Critic
-    of_latents: dict[str, Tensor]
-    of_uploads: dict[str, Tensor]
+    latent_quantiles: dict[str, Tensor]
+    upload_quantiles: dict[str, Tensor]
 
     def realism(self, z: Tensor) -> Tensor:
         """(N, D) -> (N,): log p(z | real) - log p(z | mixture), but for a constant."""
@@ -76,12 +77,12 @@ class Judge:
 
     def of(self, z: Tensor, density: Tensor) -> Verdict:
         """(N, D) and the mixture's log density (N,) -> the verdict on latents."""
-        return verdict({"density": density, "critic": sureness(self.latents(z))}, self.of_latents)
+        return verdict({"density": density, "critic": sureness(self.latents(z))}, self.latent_quantiles)
 
-    def of_upload(self, posterior: Posterior, grid: Tensor, density: Tensor) -> Verdict:
+    def of_uploads(self, posterior: Posterior, grid: Tensor, density: Tensor) -> Verdict:
         """The posterior of N uploads, their error_grid (N, GRID**2) and log density (N,) of its mean -> the verdict on them."""
         found = sureness(self.uploads(upload_inputs(posterior, grid)))
-        return verdict({"density": density, "error": -grid.mean(dim=1), "critic": found}, self.of_uploads)
+        return verdict({"density": density, "error": -grid.mean(dim=1), "critic": found}, self.upload_quantiles)
 
 
 def sureness(logits: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ other. Other sets that it learns from are seen by their own training pictures, a
 
 import argparse
 import time
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from vae.measure.broken import BREAKS, DRAWINGS
 from vae.measure.typical import LATENTS, fit_judge
 from vae.model import posterior_of
 from vae.pictures import images, sets
+from vae.pictures.folders import locate
 
 SETS = ("faces", "avatars128", "scenes", "digits", "fashion")
 SHOWN = 400
@@ -35,6 +37,23 @@ def crops(picture: np.ndarray, checkpoint: Checkpoint, rng: np.random.Generator,
         y, x = (int(rng.integers(length - side + 1)) for length in picture.shape[:2])
         found.append(images.square(picture[y : y + side, x : x + side, :3], checkpoint.form.size, checkpoint.form.channels))
     return np.stack(found)
+
+
+def some_of(
+    name: str, root: Path, checkpoint: Checkpoint, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two parts of another set, as squares in the model's form: LEARNT pictures to learn from and SHOWN to measure on."""
+    if name in sets.TORCHVISION:
+        seen, unseen = (part.images for part in sets.load(name, root, size=28, channels=1, framing="square"))
+        found = [*seen[rng.permutation(len(seen))[:LEARNT]], *unseen[rng.permutation(len(unseen))[:SHOWN]]]
+    else:
+        with zipfile.ZipFile(locate(name, root)) as archive:
+            files = [entry for entry in archive.namelist() if entry.endswith((".png", ".jpg", ".webp"))]
+            chosen = rng.permutation(len(files))[: LEARNT + SHOWN]
+            found = [images.load(archive.read(files[place])) for place in chosen]
+    form = checkpoint.form
+    fitted = np.stack([images.square(picture, form.size, form.channels) for picture in found])
+    return fitted[:LEARNT], fitted[LEARNT:]
 
 
 def photographs(checkpoint: Checkpoint, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
@@ -99,20 +118,21 @@ def latents_of(checkpoint: Checkpoint, z: Tensor) -> Iterator[tuple[str, Tensor]
 
 def told(checkpoint: Checkpoint, root: Path) -> str:
     recipe, atlas, model = checkpoint.recipe, checkpoint.atlas, checkpoint.model
-    learnt, held = sets.load(recipe.data, root, split=recipe.split, **vars(checkpoint.form))
+    import pickle
+    cache = Path(f"/root/work/vcache_{checkpoint.name}.pkl")
+    learnt, held = pickle.load(cache.open("rb")) if cache.exists() else sets.load(recipe.data, root, split=recipe.split, **vars(checkpoint.form))
+    if not cache.exists(): pickle.dump((learnt, held), cache.open("wb"), protocol=4)
+    print("loaded", flush=True)
     rng, form = np.random.default_rng(1), vars(checkpoint.form)
-    others = {}
-    for name in SETS:
-        if name != recipe.data:
-            seen, unseen = sets.load(name, root, split="first tenth", **(form | {"framing": "square"}))
-            others[name] = tuple(part.images[rng.permutation(len(part))[:LEARNT]] for part in (seen, unseen))
+    others = {name: some_of(name, root, checkpoint, rng) for name in SETS if name != recipe.data}
     shuffle = rng.permutation(len(held))
     calibrating, rest = held.images[shuffle[::2]], held.images[shuffle[1::2]]
-    known = posterior_of(model, learnt.images), posterior_of(model, calibrating)
+    seen = learnt.images[rng.permutation(len(learnt))[:10_000]]
+    known = posterior_of(model, seen), posterior_of(model, calibrating)
     judges = {}
-    for what, given in (("", []), (", other sets", [seen for seen, _ in others.values()])):
+    for what, given in (("", []), (", other sets", [mine for mine, _ in others.values()])):
         start = time.perf_counter()
-        judges[what] = fit_judge(model, atlas, learnt.images, calibrating, others=given, seed=0, known=known)
+        judges[what] = fit_judge(model, atlas, seen, calibrating, others=given, seed=0, known=known)
         print(f"{checkpoint.name}{what}: fitted in {time.perf_counter() - start:.0f} s")
     rows = []
 
@@ -122,7 +142,7 @@ def told(checkpoint: Checkpoint, root: Path) -> str:
         grid = error_grid(pictures, checkpoint.decode(posterior.mean))
         density = atlas.mixture.log_prob(posterior.mean)
         today = float((grid.mean(dim=1) <= atlas.familiar_error).float().mean())
-        found = [judge.of_upload(posterior, grid, density) for judge in judges.values()]
+        found = [judge.of_uploads(posterior, grid, density) for judge in judges.values()]
         c = [float((found_ >= 0.05).float().mean()) for found_ in ()]
         rows.append([what, percent(today), *(percent(float(one.fine.float().mean())) for one in found), " ".join(f"{m}{found[-1].against.count(m)*100//len(pictures)}" for m in ("density","error","critic"))])
 
@@ -149,7 +169,7 @@ def told(checkpoint: Checkpoint, root: Path) -> str:
 
 
 def run(args: argparse.Namespace) -> None:
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     for name in args.checkpoint or ["faces"]:
         print(f"\n### Verdict of {name}\n", flush=True)
         print(told(checkpoints.load(name, "cpu"), args.data), flush=True)

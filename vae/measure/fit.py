@@ -1,14 +1,19 @@
 """The atlas of a trained model, from pictures: made once, saved beside the weights."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from vae.atlas import SHARES, Atlas, errors
+from vae.atlas import SHARES, Atlas
 from vae.device import noise_generator
 from vae.measure.directions import fit_named
+from vae.measure.typical import fit_judge
 from vae.model import VAE, decoded, posterior_of
 from vae.priors import fit_mixture
+from vae.typicality import error_grid
 
 EXAMPLES = 10
 DRAWN_EXAMPLES, DRAWN_TEMPERATURE = 500, 0.7  # where examples are drawn: many, and none too bold
@@ -24,11 +29,12 @@ def fit_atlas(
     first: int | None = None,
     may_show: bool = True,
     seed: int = 0,
+    others: Sequence[np.ndarray] = (),
 ) -> Atlas:
     """The atlas of a model from uint8 pictures (N, H, W, C) and, where there are any, their attributes (N,).
 
     heldout: pictures that calibrate what is familiar and that a visitor may start from; labels (of heldout): their kinds;
-    first: the row of the one to begin with. Where may_show is false, a visitor starts from pictures that the model drew itself.
+    first: the row of the one to begin with; others: pictures of other sets, for fit_judge. Where may_show is false, a visitor starts from pictures that the model drew itself.
     """
     posterior, of_heldout = posterior_of(model, pictures), posterior_of(model, heldout)
     mean = posterior.mean
@@ -37,6 +43,7 @@ def fit_atlas(
     directions = vectors.T.flip(0).float()
     strongest = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True))
     directions = directions * strongest.sign()  # eigenvectors have no sign of their own: the largest entry is positive
+    grid = error_grid(heldout, decoded(model, of_heldout.mean))
     mixture = fit_mixture(posterior.sample(noise_generator(seed)), seed)
     if may_show:
         rows = typical(of_heldout.mean, labels, seed)
@@ -44,7 +51,7 @@ def fit_atlas(
     else:
         drawn = mixture.sample(DRAWN_EXAMPLES, seed, DRAWN_TEMPERATURE)
         examples = decoded(model, drawn[typical(drawn, seed=seed)])
-    return Atlas(
+    atlas = Atlas(
         kl=posterior.kl().mean(dim=0),
         mean=center,
         covariance=torch.cov(mean.T).reshape(len(center), len(center)),
@@ -53,11 +60,13 @@ def fit_atlas(
         named=fit_named(mean, attributes or {}),
         mixture=mixture,
         examples=np.ascontiguousarray(examples),
-        familiar_error=float(torch.quantile(errors(heldout, decoded(model, of_heldout.mean)), 0.99)),
+        familiar_error=float(torch.quantile(grid.mean(dim=1), 0.99)),
         likelihoods=torch.quantile(
             mixture.log_prob(of_heldout.sample(noise_generator(seed))), torch.linspace(0, 1, SHARES)
         ),
     )
+    known = (posterior, of_heldout)
+    return replace(atlas, judge=fit_judge(model, atlas, pictures, heldout, others=others, seed=seed, known=known))
 
 
 def typical(mean: Tensor, labels: np.ndarray | None = None, seed: int = 0) -> list[int]:

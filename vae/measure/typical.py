@@ -108,7 +108,9 @@ def _learnt(draw: Callable[[], tuple[Tensor, Tensor]], some: Tensor, answers: in
     plain = Critic(center.half().float(), scale.half().float().clamp_min(1e-3), ())
     widths = [some.shape[1], HIDDEN, HIDDEN, answers]
     linear = [nn.Linear(before, after) for before, after in zip(widths, widths[1:], strict=False)]
-    network = nn.Sequential(*(part for one in linear[:-1] for part in (one, nn.SiLU(), nn.Dropout(DROPOUT))), linear[-1])
+    network = nn.Sequential(
+        *(part for one in linear[:-1] for part in (one, nn.SiLU(), nn.Dropout(DROPOUT))), linear[-1]
+    )
     optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, steps)
     for _ in range(steps):

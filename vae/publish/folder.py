@@ -4,10 +4,11 @@ import importlib.util
 import json
 import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -52,12 +53,14 @@ def check(folder: Path, recipe: TrainConfig, train: Pictures, heldout: Pictures,
 def publish(
     folder: str | Path, model: VAE, train: Pictures, heldout: Pictures, recipe: TrainConfig, history: list[list[float]],
     *, seconds: float = 0.0, critic: nn.Module | None = None, figures: bool = True,
+    others: Sequence[np.ndarray] = (),
 ) -> dict[str, float]:  # fmt: skip
     """Writes the checkpoint folder, whole and at once; returns evaluate's figures on the held-out pictures.
 
     All that is measured is measured on the weights as they were saved, in half precision. history is Progress.history; a critic
     is saved beside the weights. Without figures the card has none and the atlas is fitted on fewer pictures: a visitor waits
-    for it. BadInput as check says.
+    for it. others: pictures of other sets in the model's form, from which the atlas learns what is none of its own. BadInput as
+    check says.
     """
     folder = Path(folder)
     check(folder, recipe, train, heldout, figures)
@@ -72,7 +75,7 @@ def publish(
         shipped = VAE.from_pretrained(beside).to(model.device)
         known = train if figures else train.take(slice(0, KEPT_PICTURES))
         atlas = fit_atlas(
-            shipped, known.images, merged(known.attributes or {}, recipe.categories), heldout=heldout.images,
+            shipped, known.images, merged(known.attributes or {}, recipe.categories), heldout=heldout.images, others=others,
             labels=(heldout.attributes or {}).get("label"), may_show=recipe.show_data, seed=recipe.seed,
             first=heldout.names.index(recipe.start) if recipe.start else None,
         )  # fmt: skip

@@ -7,16 +7,19 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from vae.atlas import SHARES, Atlas, Named
 from vae.errors import BadInput
 from vae.priors import COMPONENTS, Mixture
 from vae.storage.files import read_text
 from vae.storage.tensors import Heads, read_tensors
+from vae.typicality import GRID, LATENT_MEASURES, UPLOAD_MEASURES, Critic, Judge
 
 PLAIN = ("kl", "mean", "covariance", "directions", "spreads", "likelihoods")  # saved under their own names
 KEYS = ("name", "measure", "score", "share")  # of a named direction
 MIXTURE = ("weights", "means", "factors")
+JUDGE = "judge.quantiles"  # (7, SHARES): of latents, then of uploads
 
 
 def save(atlas: Atlas, folder: Path) -> None:
@@ -26,10 +29,40 @@ def save(atlas: Atlas, folder: Path) -> None:
     tensors["examples"] = torch.from_numpy(atlas.examples)
     if atlas.named:
         tensors["named"] = torch.stack([row.vector for row in atlas.named])
+    tensors |= _of_judge(atlas.judge) if atlas.judge else {}
     safetensors.torch.save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "atlas.safetensors")
     rows = [{key: getattr(row, key) for key in KEYS} for row in atlas.named]
     words = {"familiar_error": atlas.familiar_error, "named": rows}
     (folder / "atlas.json").write_text(json.dumps(words, indent=1), encoding="utf-8")
+
+
+def _of_judge(judge: Judge) -> dict[str, Tensor]:
+    """A judge's tensors by name, its critics in half precision, as they were fitted."""
+    rows = [judge.latent_quantiles[name] for name in LATENT_MEASURES]
+    tensors = {JUDGE: torch.stack([*rows, *(judge.upload_quantiles[name] for name in UPLOAD_MEASURES)])}
+    for name, critic in (("latents", judge.latents), ("uploads", judge.uploads)):
+        halves = {"center": critic.center, "scale": critic.scale}
+        for place, (weight, bias) in enumerate(critic.layers):
+            halves |= {f"{place}.weight": weight, f"{place}.bias": bias}
+        tensors |= {f"judge.{name}.{part}": tensor.half() for part, tensor in halves.items()}
+    return tensors
+
+
+def _judge(tensors: dict[str, Tensor]) -> Judge:
+    """What _of_judge made."""
+
+    def critic(name: str) -> Critic:
+        of = {part: tensors[f"judge.{name}.{part}"].float() for part in ("center", "scale")}
+        layers = [
+            [tensors[f"judge.{name}.{place}.{part}"].float() for part in ("weight", "bias")] for place in range(3)
+        ]
+        return Critic(**of, layers=tuple((weight, bias) for weight, bias in layers))
+
+    latents, uploads = tensors[JUDGE].split([len(LATENT_MEASURES), len(UPLOAD_MEASURES)])
+    return Judge(
+        critic("latents"), critic("uploads"),
+        dict(zip(LATENT_MEASURES, latents, strict=True)), dict(zip(UPLOAD_MEASURES, uploads, strict=True)),
+    )  # fmt: skip
 
 
 def load(folder: Path) -> Atlas:
@@ -41,6 +74,10 @@ def load(folder: Path) -> Atlas:
         tensors = read_tensors(folder / "atlas.safetensors", lambda heads: _check_heads(heads, len(rows)))
         if not (tensors["mixture.weights"] > 0).all():
             raise ValueError("it has weights that are not positive")
+        if any((tensors[name] <= 0).any() for name in tensors if name.endswith(".scale")):
+            raise ValueError("it has a scale that is not positive")
+        if JUDGE in tensors and (tensors[JUDGE].diff(dim=1) < 0).any():
+            raise ValueError("it has quantiles that fall")
     except (LookupError, TypeError, ValueError, RecursionError) as error:
         why = f": {error}".removesuffix(".") if isinstance(error, ValueError) else ""
         raise BadInput(f"The atlas in {folder} is missing or damaged{why}.") from error
@@ -51,6 +88,7 @@ def load(folder: Path) -> Atlas:
         mixture=Mixture(*(tensors[f"mixture.{name}"] for name in MIXTURE)),
         examples=tensors["examples"].numpy(),
         familiar_error=float(words["familiar_error"]),
+        judge=_judge(tensors) if JUDGE in tensors else None,
     )
 
 
@@ -65,6 +103,20 @@ def _check_heads(found: Heads, named: int) -> None:
     wanted |= dict.fromkeys(("covariance", "directions"), ("F32", units, units))
     wanted |= {"mixture.weights": ("F32", parts), "mixture.means": ("F32", parts, units)}
     wanted |= {"mixture.factors": ("F32", parts, units, units)} | ({"named": ("F32", named, units)} if named else {})
+    if JUDGE in found:
+        wanted |= {JUDGE: ("F32", len(LATENT_MEASURES) + len(UPLOAD_MEASURES), SHARES)}
+        for critic, inputs, answers in (("latents", units, 3), ("uploads", 2 * units + GRID**2 + 1, 2)):
+            hidden = found[f"judge.{critic}.0.bias"][1]
+            shapes: Heads = {"center": (inputs,), "scale": (inputs,), "0.weight": (hidden, inputs), "0.bias": (hidden,)}
+            shapes |= {
+                "1.weight": (hidden, hidden),
+                "1.bias": (hidden,),
+                "2.weight": (answers, hidden),
+                "2.bias": (answers,),
+            }
+            wanted |= {f"judge.{critic}.{name}": ("F16", *shape) for name, shape in shapes.items()}
+            if not 0 < hidden <= 512:
+                raise ValueError(f"it has a critic of {hidden} hidden units")
     if found != wanted:
         raise ValueError("its shapes or types are not an atlas's")
     if not (units and pictures) or units > 512 or parts > max(COMPONENTS) or pictures > 1000 or side > 256:
