@@ -16,7 +16,7 @@ from vae import latents
 from vae.errors import BadInput
 from vae.model import Posterior
 from vae.priors import Mixture
-from vae.typicality import Judge, Verdict, verdict
+from vae.typicality import Judge, Verdict, errors, share_below, upload_inputs
 
 PRIORS = ("normal", "mixture")
 ACTIVE_NATS = 0.01  # a unit that says less than this on average is asleep
@@ -92,18 +92,24 @@ class Atlas:
         """(N, D) -> the verdict on latents, wherever they come from."""
         density = self.mixture.log_prob(z.cpu())
         if self.judge is None:
-            return verdict({"density": density}, {"density": self.likelihoods})
-        return self.judge.of(z.cpu(), density)
+            return Verdict(share_below(density, self.likelihoods), ["density"] * len(z))
+        return self.judge.of(self.principal(z.cpu()), density)
 
-    def verdict_of_uploads(self, posterior: Posterior, grid: Tensor) -> Verdict:
-        """The posterior over (N, D) of uploads and their typicality.error_grid (N, GRID**2) -> the verdict on them."""
+    def verdict_of_uploads(self, pictures: np.ndarray, again: np.ndarray, posterior: Posterior) -> Verdict:
+        """uint8 (N, H, W, C), the same as it comes back, and its posterior over (N, D) -> the verdict on uploads."""
+        error = errors(pictures, again)
         if self.judge is None:
-            return Verdict((grid.mean(dim=1) <= self.familiar_error).float(), ["error"] * len(grid))
-        return self.judge.of_uploads(posterior, grid, self.mixture.log_prob(posterior.mean))
+            return Verdict((error <= self.familiar_error).float(), ["error"] * len(error))
+        inputs, density = upload_inputs(pictures, again, posterior), self.mixture.log_prob(posterior.mean)
+        return self.judge.of_uploads(inputs, error, density)
+
+    def principal(self, z: Tensor) -> Tensor:
+        """(N, D) -> (N, D): along the principal directions, from the mean."""
+        return (z - self.mean) @ self.directions.T
 
     def realism(self, z: Tensor) -> Tensor:
         """(N, D) -> (N,): the greater, the more like a real picture's latent than like one of the mixture; 0 without a judge."""
-        return torch.zeros(len(z)) if self.judge is None else self.judge.realism(z.cpu())
+        return torch.zeros(len(z)) if self.judge is None else self.judge.realism(self.principal(z.cpu()))
 
     @property
     def active(self) -> Tensor:

@@ -18,7 +18,7 @@ from vae.atlas import Atlas
 from vae.errors import BadInput
 from vae.model import VAE, Posterior, decoded, posterior_of, to_tensor
 from vae.recipe import TrainConfig
-from vae.typicality import Verdict, error_grid
+from vae.typicality import Verdict
 
 if TYPE_CHECKING:
     from vae.pictures.framing import Form
@@ -106,7 +106,7 @@ class Checkpoint:
     def verdict(self, pictures: np.ndarray) -> Verdict:
         """Prepared pictures -> how typical each is: as it is read and as it comes back."""
         posterior = self.posterior(pictures)
-        return self.atlas.verdict_of_uploads(posterior, error_grid(pictures, self.decode(posterior.mode())))
+        return self.atlas.verdict_of_uploads(pictures, self.decode(posterior.mode()), posterior)
 
 
 def root() -> Path:

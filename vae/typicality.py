@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vae.model import Posterior, to_tensor
+from vae.model import BATCH, Posterior, to_tensor
 
 FINE = 0.07  # a typicality from which on the verdict is fine: 93 % of held-out pictures
-GRID = 4  # a picture's errors are told apart by this many rows and columns
+FIELDS, COLOURS = 4, 8  # rows and columns in which a picture's errors and edges, and its colours, are averaged
 FAR = 8.0  # standard deviations at which an input of a critic is cut
+OTHERS = 5.0  # how much more a measure may say than the critic before it counts: the critic tells the most
 # The rows of quantiles, for latents and for uploads.
 LATENT_MEASURES, UPLOAD_MEASURES = ("density", "critic", "least"), ("density", "error", "critic", "least")
 
@@ -60,9 +61,9 @@ class Verdict:
 class Judge:
     """What tells typical latents and uploads of one model, against quantiles of its held-out pictures.
 
-    latents: the critic of latents (N, D), with logits for real, drawn from the mixture, broken. uploads: the critic of
-    upload_inputs, with logits for real, broken. Quantiles (Q,), from the least to the greatest and in equal shares, are of each
-    measure by its name, and of the least share that they give ("least").
+    latents: the critic of latents (N, D) in principal axes, with logits for real, drawn from the mixture, broken. uploads: the
+    critic of upload_inputs, with logits for real, broken. Quantiles (Q,), from the least to the greatest and in equal shares, are
+    of each measure by its name, and of the least share that they give ("least").
     """
 
     latents: Critic
@@ -76,13 +77,13 @@ class Judge:
         return logits[:, 0] - logits[:, 1]
 
     def of(self, z: Tensor, density: Tensor) -> Verdict:
-        """(N, D) and the mixture's log density (N,) -> the verdict on latents."""
+        """(N, D) and the mixture's log density (N,) there -> the verdict on latents."""
         return verdict({"density": density, "critic": sureness(self.latents(z))}, self.latent_quantiles)
 
-    def of_uploads(self, posterior: Posterior, grid: Tensor, density: Tensor) -> Verdict:
-        """The posterior of N uploads, their error_grid (N, GRID**2) and log density (N,) of its mean -> the verdict on them."""
-        found = sureness(self.uploads(upload_inputs(posterior, grid)))
-        return verdict({"density": density, "error": -grid.mean(dim=1), "critic": found}, self.upload_quantiles)
+    def of_uploads(self, inputs: Tensor, error: Tensor, density: Tensor) -> Verdict:
+        """N uploads' upload_inputs (N, I), errors (N,) and log density (N,) of the posterior's mean -> the verdict on them."""
+        found = {"density": density, "error": -error, "critic": sureness(self.uploads(inputs))}
+        return verdict(found, self.upload_quantiles)
 
 
 def sureness(logits: Tensor) -> Tensor:
@@ -90,30 +91,39 @@ def sureness(logits: Tensor) -> Tensor:
     return logits[:, 0] - logits[:, -1]
 
 
-def upload_inputs(posterior: Posterior, grid: Tensor) -> Tensor:
-    """A posterior over (N, D) and an error_grid (N, GRID**2) -> (N, 2 D + GRID**2 + 1), what a critic of uploads sees."""
-    errors = torch.cat([grid, grid.mean(dim=1, keepdim=True)], dim=1)
-    return torch.cat([posterior.mean, posterior.logvar, (errors + 1e-5).log()], dim=1)
-
-
-def error_grid(pictures: np.ndarray, again: np.ndarray) -> Tensor:
-    """uint8 (N, H, W, C) twice -> (N, GRID**2): the mean squared error, pixels in [0, 1], in each field of GRID by GRID."""
-    found = [torch.empty(0, GRID**2)]
-    for one, other in zip(pictures, again, strict=True):  # one by one: as floats all of them are large
-        squares = (to_tensor(one[None]) - to_tensor(other[None])).square().mean(dim=1)  # (1, H, W)
-        found.append(F.adaptive_avg_pool2d(squares, GRID).flatten(1))
-    return torch.cat(found)
-
-
 def verdict(values: dict[str, Tensor], quantiles: dict[str, Tensor]) -> Verdict:
-    """Each measure's (N,) values and the quantiles of held-out ones -> how typical is each by the measure that says least."""
-    shares = torch.stack([share_below(found, quantiles[name]) for name, found in values.items()])
-    least, place = shares.min(dim=0)
-    typicality = share_below(least, quantiles["least"]) if "least" in quantiles else least
-    return Verdict(typicality, [list(values)[row] for row in place.tolist()])
+    """Each measure's (N,) values and its quantiles of held-out ones -> how typical each is by the measure that says least."""
+    least, place = shares(values, quantiles).min(dim=0)
+    return Verdict(share_below(least, quantiles["least"]), [list(values)[row] for row in place.tolist()])
+
+
+def shares(values: dict[str, Tensor], quantiles: dict[str, Tensor]) -> Tensor:
+    """-> (measures, N): the share of held-out ones under each value, OTHERS times that where the measure is no critic."""
+    found = {name: share_below(value, quantiles[name]) for name, value in values.items()}
+    return torch.stack([share if name == "critic" else OTHERS * share for name, share in found.items()])
 
 
 def share_below(values: Tensor, quantiles: Tensor) -> Tensor:
     """(N,) and quantiles (Q,) in equal shares -> (N,) in [0, 1]: the share under each value."""
-    shares = np.linspace(0, 1, len(quantiles))
-    return torch.from_numpy(np.interp(values.cpu(), quantiles, shares)).float()
+    return torch.from_numpy(np.interp(values, quantiles, np.linspace(0, 1, len(quantiles)))).float()
+
+
+def errors(pictures: np.ndarray, again: np.ndarray) -> Tensor:
+    """uint8 (N, H, W, C) twice -> (N,): the mean squared error between each two, pixels in [0, 1]."""
+    pairs = zip(pictures, again, strict=True)  # one by one: as floats all of them are large
+    return torch.tensor([np.square((one.astype(np.float32) - other) / 255).mean() for one, other in pairs])
+
+
+def upload_inputs(pictures: np.ndarray, again: np.ndarray, posterior: Posterior) -> Tensor:
+    """uint8 (N, H, W, C), the same as it comes back, and its posterior -> (N, 2 D + C COLOURS**2 + 3 FIELDS**2).
+
+    What a critic of uploads sees: mean, logvar, colours, and the logs of mean squares of errors and of steps across and down.
+    """
+    rows = [torch.empty(0, pictures.shape[3] * COLOURS**2 + 3 * FIELDS**2)]
+    for some in range(0, len(pictures), BATCH):
+        x, other = (to_tensor(part[some : some + BATCH]) for part in (pictures, again))
+        grey = x.mean(dim=1, keepdim=True)
+        squares = [(x - other).square().mean(dim=1, keepdim=True), grey.diff(dim=3).square(), grey.diff(dim=2).square()]
+        logs = [(F.adaptive_avg_pool2d(part, FIELDS) + 1e-5).log().flatten(1) for part in squares]
+        rows.append(torch.cat([F.adaptive_avg_pool2d(x, COLOURS).flatten(1), *logs], dim=1))
+    return torch.cat([posterior.mean, posterior.logvar, torch.cat(rows)], dim=1)

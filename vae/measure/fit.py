@@ -13,7 +13,7 @@ from vae.measure.directions import fit_named
 from vae.measure.typical import fit_judge
 from vae.model import VAE, decoded, posterior_of
 from vae.priors import fit_mixture
-from vae.typicality import error_grid
+from vae.typicality import errors
 
 EXAMPLES = 10
 DRAWN_EXAMPLES, DRAWN_TEMPERATURE = 500, 0.7  # where examples are drawn: many, and none too bold
@@ -34,7 +34,8 @@ def fit_atlas(
     """The atlas of a model from uint8 pictures (N, H, W, C) and, where there are any, their attributes (N,).
 
     heldout: pictures that calibrate what is familiar and that a visitor may start from; labels (of heldout): their kinds;
-    first: the row of the one to begin with; others: pictures of other sets, for fit_judge. Where may_show is false, a visitor starts from pictures that the model drew itself.
+    first: the row of the one to begin with; others: pictures of other sets in the model's form, which fit_judge learns from.
+    Where may_show is false, a visitor starts from pictures that the model drew itself.
     """
     posterior, of_heldout = posterior_of(model, pictures), posterior_of(model, heldout)
     mean = posterior.mean
@@ -43,7 +44,6 @@ def fit_atlas(
     directions = vectors.T.flip(0).float()
     strongest = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True))
     directions = directions * strongest.sign()  # eigenvectors have no sign of their own: the largest entry is positive
-    grid = error_grid(heldout, decoded(model, of_heldout.mean))
     mixture = fit_mixture(posterior.sample(noise_generator(seed)), seed)
     if may_show:
         rows = typical(of_heldout.mean, labels, seed)
@@ -60,7 +60,7 @@ def fit_atlas(
         named=fit_named(mean, attributes or {}),
         mixture=mixture,
         examples=np.ascontiguousarray(examples),
-        familiar_error=float(torch.quantile(grid.mean(dim=1), 0.99)),
+        familiar_error=float(torch.quantile(errors(heldout, decoded(model, of_heldout.mean)), 0.99)),
         likelihoods=torch.quantile(
             mixture.log_prob(of_heldout.sample(noise_generator(seed))), torch.linspace(0, 1, SHARES)
         ),

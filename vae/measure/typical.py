@@ -15,13 +15,13 @@ from vae.atlas import SHARES, Atlas
 from vae.device import noise_generator
 from vae.measure.broken import broken, generated
 from vae.model import VAE, Posterior, decoded, posterior_of
-from vae.typicality import Critic, Judge, error_grid, share_below, sureness, upload_inputs
+from vae.typicality import Critic, Judge, errors, shares, sureness, upload_inputs
 
 FEWEST = 50  # held-out pictures without which a quantile says nothing
-HIDDEN, DROPOUT, DECAY, LEARNING_RATE = 128, 0.2, 0.05, 1e-3
+HIDDEN, DROPOUT, DECAY, LEARNING_RATE = 128, 0.3, 0.05, 1e-3
 STEPS, BATCH = 3000, 256
 DREAMT = 60_000  # latents from the mixture
-PICTURES = 6000  # of the training set, and as many broken ones
+PICTURES, TURNS = 8000, 3  # of the training set, and how often they are broken anew
 DRAWS = 4  # of each held-out posterior, beside its mean
 
 
@@ -37,42 +37,39 @@ def fit_judge(
     if len(heldout) < FEWEST:
         return None
     posterior, of_heldout = known or (posterior_of(model, pictures), posterior_of(model, heldout))
-    steps = min(STEPS, max(500, len(pictures)))
+    steps, rng = min(STEPS, max(500, len(pictures))), np.random.default_rng(seed)
+    some = pictures[rng.permutation(len(pictures))[:PICTURES]]
+    bad = [*(broken(some, rng) for _ in range(TURNS)), generated(len(some) // 2, some.shape[1:], rng), *others]
+    real, *fake = (_seen(model, part) for part in (some, *bad))
     with torch.random.fork_rng(devices=[]):  # torch's layers and dropout know no other generator
         torch.manual_seed(seed)
-        critic = _latent_critic(atlas, posterior, seed, steps)
-    rng = np.random.default_rng(seed)
-    some = pictures[rng.permutation(len(pictures))[:PICTURES]]
-    bad = [broken(some, rng), generated(len(some) // 2, some.shape[1:], rng), *others]
-    real, *fake = (_seen(model, part) for part in (some, *bad))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        of_pictures = _upload_critic(real, fake, steps)
+        of_latents = _latent_critic(atlas, posterior, seed, steps)
+        fake = [torch.cat(part) for part in (fake[:TURNS], fake[TURNS : TURNS + 1], fake[TURNS + 1 :]) if part]
+        of_uploads = _upload_critic(real, fake, steps)
     noise = noise_generator(seed)
     z = torch.cat([of_heldout.mean, *(of_heldout.sample(noise) for _ in range(DRAWS))])
-    grid = error_grid(heldout, decoded(model, of_heldout.mean))
-    with torch.inference_mode():
-        looks = {"density": atlas.mixture.log_prob(z), "critic": sureness(critic(z))}
-        seen = sureness(of_pictures(upload_inputs(of_heldout, grid)))
-    uploads = {"density": atlas.mixture.log_prob(of_heldout.mean), "error": -grid.mean(dim=1), "critic": seen}
-    return Judge(critic, of_pictures, _quantiles(looks), _quantiles(uploads))
+    again = decoded(model, of_heldout.mean)
+    looks = {"density": atlas.mixture.log_prob(z), "critic": sureness(of_latents(atlas.principal(z)))}
+    seen = sureness(of_uploads(upload_inputs(heldout, again, of_heldout)))
+    uploads = {"density": atlas.mixture.log_prob(of_heldout.mean), "error": -errors(heldout, again), "critic": seen}
+    return Judge(of_latents, of_uploads, _quantiles(looks), _quantiles(uploads))
 
 
 def _quantiles(values: dict[str, Tensor]) -> dict[str, Tensor]:
-    shares = torch.linspace(0, 1, SHARES)
-    found = {name: torch.quantile(value, shares) for name, value in values.items()}
-    least = torch.stack([share_below(value, found[name]) for name, value in values.items()]).amin(dim=0)
-    return found | {"least": torch.quantile(least, shares)}
+    places = torch.linspace(0, 1, SHARES)
+    found = {name: torch.quantile(value, places) for name, value in values.items()}
+    return found | {"least": torch.quantile(shares(values, found).amin(dim=0), places)}
 
 
 def _seen(model: VAE, pictures: np.ndarray) -> Tensor:
     posterior = posterior_of(model, pictures)
-    return upload_inputs(posterior, error_grid(pictures, decoded(model, posterior.mean)))
+    return upload_inputs(pictures, decoded(model, posterior.mean), posterior)
 
 
 def _latent_critic(atlas: Atlas, posterior: Posterior, seed: int, steps: int) -> Critic:
     """Real against drawn from the mixture against broken, on posterior samples of the training pictures."""
-    ways = [knob for knob in atlas.knobs if knob.kind != "unit"]
+    named, plain = ([knob for knob in atlas.knobs if knob.kind == kind] for kind in ("named", "direction"))
+    ways = plain + named * (len(plain) // max(1, len(named)))  # about as often a named one
     dreamt = atlas.mixture.sample(DREAMT, seed)
 
     std = posterior.std()
@@ -85,25 +82,28 @@ def _latent_critic(atlas: Atlas, posterior: Posterior, seed: int, steps: int) ->
         parts = [real(BATCH), dreamt[torch.randint(DREAMT, (BATCH // 2,))]]
         bad = [make(real(BATCH // 4), ways) for make in LATENTS.values()]
         parts.append(torch.cat(bad))
-        return torch.cat(parts), torch.cat([torch.full((len(part),), row) for row, part in enumerate(parts)])
+        return atlas.principal(torch.cat(parts)), torch.cat(
+            [torch.full((len(part),), row) for row, part in enumerate(parts)]
+        )
 
-    return _learnt(draw, real(5000), 3, steps)
+    return _learnt(draw, atlas.principal(real(5000)), 3, steps)
 
 
 def _upload_critic(real: Tensor, broken: list[Tensor], steps: int) -> Critic:
-    """Pictures of the training set against broken and other ones; a part of broken counts by the root of its size."""
+    """Pictures of the training set against broken ones, the first of the parts; the others together count two thirds of it."""
 
     def draw() -> tuple[Tensor, Tensor]:
-        share = BATCH // len(broken)
+        counts = [3 * BATCH // (2 + len(broken)), *[BATCH // (2 + len(broken))] * (len(broken) - 1)]
         good = real[torch.randint(len(real), (BATCH,))]
-        bad = torch.cat([part[torch.randint(len(part), (share,))] for part in broken])
-        return torch.cat([good, bad]), torch.cat([torch.zeros(len(good)), torch.ones(len(bad))]).long()
+        bad = [part[torch.randint(len(part), (count,))] for part, count in zip(broken, counts, strict=True)]
+        answers = [torch.zeros(BATCH), torch.ones(sum(counts))]
+        return torch.cat([good, *bad]), torch.cat(answers).long()
 
     return _learnt(draw, real, 2, steps)
 
 
 def _learnt(draw: Callable[[], tuple[Tensor, Tensor]], some: Tensor, answers: int, steps: int) -> Critic:
-    """A critic taught by cross-entropy on (inputs (B, I), answers (B,)) of each draw; rounded as it is stored, in half precision."""
+    """A critic taught by cross-entropy on (inputs (B, I), answers (B,)) of each draw; rounded to half precision."""
     center, scale = some.mean(dim=0), some.std(dim=0) + 1e-3
     plain = Critic(center.half().float(), scale.half().float().clamp_min(1e-3), ())
     widths = [some.shape[1], HIDDEN, HIDDEN, answers]

@@ -14,7 +14,7 @@ from vae.errors import BadInput
 from vae.priors import COMPONENTS, Mixture
 from vae.storage.files import read_text
 from vae.storage.tensors import Heads, read_tensors
-from vae.typicality import GRID, LATENT_MEASURES, UPLOAD_MEASURES, Critic, Judge
+from vae.typicality import COLOURS, FIELDS, LATENT_MEASURES, UPLOAD_MEASURES, Critic, Judge
 
 PLAIN = ("kl", "mean", "covariance", "directions", "spreads", "likelihoods")  # saved under their own names
 KEYS = ("name", "measure", "score", "share")  # of a named direction
@@ -105,7 +105,10 @@ def _check_heads(found: Heads, named: int) -> None:
     wanted |= {"mixture.factors": ("F32", parts, units, units)} | ({"named": ("F32", named, units)} if named else {})
     if JUDGE in found:
         wanted |= {JUDGE: ("F32", len(LATENT_MEASURES) + len(UPLOAD_MEASURES), SHARES)}
-        for critic, inputs, answers in (("latents", units, 3), ("uploads", 2 * units + GRID**2 + 1, 2)):
+        for critic, inputs, answers in (
+            ("latents", units, 3),
+            ("uploads", 2 * units + channels * COLOURS**2 + 3 * FIELDS**2, 2),
+        ):
             hidden = found[f"judge.{critic}.0.bias"][1]
             shapes: Heads = {"center": (inputs,), "scale": (inputs,), "0.weight": (hidden, inputs), "0.bias": (hidden,)}
             shapes |= {
