@@ -1,10 +1,12 @@
 // What is known about a model's latents, read from its atlas.safetensors: where pictures lie, and how to keep a reading still.
+import { Judge, shareBelow, squaredError, uploadInputs } from "./typicality.js";
 
 export class Atlas {
   // data: the bytes of an atlas.safetensors, an ArrayBuffer.
   constructor(data) {
-    const { mean, covariance, likelihoods, examples, ...rest } = tensors(data);
-    Object.assign(this, { mean, covariance, likelihoods, examples });
+    const { mean, covariance, directions, likelihoods, examples, ...rest } = tensors(data);
+    Object.assign(this, { mean, covariance, directions, likelihoods, examples });
+    this.judge = rest["judge.quantiles"] ? new Judge(rest) : null; // older atlases have none
     this.latent = mean.length;
     const D = this.latent, [weights, means, factors] = ["weights", "means", "factors"].map(name => rest[`mixture.${name}`]);
     this.parts = Array.from(weights, (weight, k) => {
@@ -48,13 +50,29 @@ export class Atlas {
     return this.examples.subarray(number * each, (number + 1) * each);
   }
 
-  // The share of held-out latents that are less likely than z; below them all it goes on under 0.
-  typicality(z) {
-    const found = this.likelihood(z), { likelihoods } = this, last = likelihoods.length - 1;
-    if (found <= likelihoods[0]) return (found - likelihoods[0]) / (likelihoods[last >> 1] - likelihoods[0]);
-    const above = likelihoods.findIndex(value => value > found);
-    if (above < 0) return 1;
-    return (above - 1 + (found - likelihoods[above - 1]) / (likelihoods[above] - likelihoods[above - 1])) / last;
+  // How typical a latent is, in [0, 1] (from FINE on it is fine), the measure that says least, and whether it is denser than
+  // every picture that was held out: only the middle of them all is, a blur. As Atlas.verdict in Python.
+  verdict(z) {
+    const density = this.likelihood(z), isMiddle = density >= this.likelihoods.at(-1);
+    const { typicality, against } = this.judge?.of(this.principal(z), density) ?? { typicality: shareBelow(density, this.likelihoods), against: "density" };
+    return { typicality, against, isMiddle };
+  }
+
+  // The same of an upload, by the picture, what it comes back as ({size, channels, data} both), and its posterior {z, std};
+  // null where the atlas has no judge.
+  verdictOfUpload(picture, again, posterior) {
+    return this.judge && this.judge.ofUpload(uploadInputs(picture, again, posterior), squaredError(picture, again), this.likelihood(posterior.z));
+  }
+
+  // The greater, the more like a real picture's latent than like one of the mixture; 0 without a judge.
+  realism(z) {
+    return this.judge?.realism(this.principal(z)) ?? 0;
+  }
+
+  // z along the principal directions, from the mean.
+  principal(z) {
+    const D = this.latent, from = Array.from(z, (value, i) => value - this.mean[i]);
+    return Array.from({ length: D }, (_, row) => dot(from, this.directions.subarray(row * D, (row + 1) * D)));
   }
 
   // The knob's vector with as little change as possible so that the knobs of `others` keep their readings: orthogonal in
@@ -96,15 +114,23 @@ function solve(matrix, right) {
   return found;
 }
 
-// safetensors: eight bytes with the header's length, the header as JSON, then all numbers. {name: Float32Array, or Uint8Array of
-// bytes, with the first dimension as its count}.
+// safetensors: eight bytes with the header's length, the header as JSON, then all numbers. {name: numbers, or bytes, with the
+// first dimension as its count}.
 function tensors(data) {
   const length = Number(new DataView(data).getBigUint64(0, true));
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 8, length)));
   const found = {};
   for (const [name, { dtype, shape, data_offsets: [start, end] = [] }] of Object.entries(header)) {
-    const Numbers = { F32: Float32Array, U8: Uint8Array }[dtype];
-    if (Numbers) found[name] = Object.assign(new Numbers(data.slice(8 + length + start, 8 + length + end)), { count: shape[0] });
+    const Numbers = { F32: Float32Array, U8: Uint8Array, F16: Uint16Array }[dtype];
+    if (!Numbers) continue;
+    const read = new Numbers(data.slice(8 + length + start, 8 + length + end));
+    found[name] = Object.assign(dtype === "F16" ? Float32Array.from(read, fromHalf) : read, { count: shape[0] });
   }
   return found;
+}
+
+// The bits of a number in half precision -> the number. There is no infinite one and no NaN in an atlas.
+function fromHalf(bits) {
+  const power = (bits >> 10) & 31, rest = (bits & 1023) / 1024;
+  return (bits >> 15 ? -1 : 1) * (power ? 2 ** (power - 15) * (1 + rest) : 2 ** -14 * rest);
 }

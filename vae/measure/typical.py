@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vae.atlas import SHARES, Atlas
+from vae.atlas import SHARES, Atlas, Knob
 from vae.device import noise_generator
 from vae.measure.broken import broken, generated
 from vae.model import VAE, Posterior, decoded, posterior_of
@@ -19,7 +19,7 @@ from vae.typicality import Critic, Judge, errors, shares, sureness, upload_input
 
 FEWEST = 50  # held-out pictures without which a quantile says nothing
 HIDDEN, DROPOUT, DECAY, LEARNING_RATE = 128, 0.3, 0.05, 1e-3
-STEPS, BATCH = 3000, 256
+STEPS, BATCH = 4000, 256
 DREAMT = 60_000  # latents from the mixture
 PICTURES, TURNS = 8000, 3  # of the training set, and how often they are broken anew
 DRAWS = 4  # of each held-out posterior, beside its mean
@@ -124,31 +124,31 @@ def _learnt(draw: Callable[[], tuple[Tensor, Tensor]], some: Tensor, answers: in
     return Critic(plain.center, plain.scale, layers)
 
 
-def turned(z: Tensor, ways: list) -> Tensor:
-    """(N, D) -> the same, each with one knob turned to 1.3 to 2.5 times its travel."""
+def turned(z: Tensor, ways: list[Knob], least: float = 1.3, most: float = 2.5) -> Tensor:
+    """(N, D) -> the same, each with one knob turned to least to most times its travel, one way or the other."""
     chosen = torch.randint(len(ways), (len(z),)).tolist()
     probe, vector = (torch.stack([getattr(ways[row], name) for row in chosen]) for name in ("probe", "vector"))
     offset, high = (torch.tensor([getattr(ways[row], name) for row in chosen]) for name in ("offset", "high"))
-    target = high * (1.3 + 1.2 * torch.rand(len(z))) * torch.randn(len(z)).sign()
+    target = high * (least + (most - least) * torch.rand(len(z))) * torch.randn(len(z)).sign()
     return z + (target - ((z * probe).sum(dim=1) - offset))[:, None] * vector
 
 
-def beyond(z: Tensor, ways: list) -> Tensor:
+def beyond(z: Tensor, ways: list[Knob]) -> Tensor:
     """(N, D) -> the same, each once or twice as far again from another of them."""
     return z + (1 + torch.rand(len(z), 1)) * (z - z[torch.randperm(len(z))])
 
 
-def shuffled(z: Tensor, ways: list) -> Tensor:
+def shuffled(z: Tensor, ways: list[Knob]) -> Tensor:
     """(N, D) -> the same numbers, each unit's dealt anew."""
     return torch.stack([unit[torch.randperm(len(z))] for unit in z.T], dim=1)
 
 
-def noisy(z: Tensor, ways: list) -> Tensor:
+def noisy(z: Tensor, ways: list[Knob]) -> Tensor:
     """(N, D) -> N(0, 1) to N(0, 1.5**2) in their place."""
     return torch.randn_like(z) * (1 + 0.5 * torch.rand(len(z), 1))
 
 
-LATENTS: dict[str, Callable[[Tensor, list], Tensor]] = {
+LATENTS: dict[str, Callable[[Tensor, list[Knob]], Tensor]] = {
     "a knob turned to 1.3 to 2.5 times its travel": turned,
     "beyond another": beyond,
     "numbers shuffled": shuffled,
