@@ -19,6 +19,7 @@ from vae.pictures import images
 from vae.pictures.framing import Form, frame
 from vae.priors import Mixture
 from vae.storage import atlases
+from vae.typicality import Verdict
 
 FIRST = ("tiny", 4, 7, 0.8, "mixture")
 NO_NUMBERS = (None, "5", float("nan"), float("inf"), -1, 2.5, [], {}, 10**30)
@@ -296,9 +297,9 @@ def test_strange_eyes_are_refused(portraits, name, value):
 
 
 def test_what_the_model_never_saw_is_answered_with_a_sentence(monkeypatch, tiny):
-    monkeypatch.setattr(type(tiny), "is_familiar", lambda self, picture: False)
+    monkeypatch.setattr(type(tiny), "verdict", lambda self, pictures: Verdict(torch.zeros(1), ["critic"]))
     assert morph.example("tiny", 0)[1]["note"]
-    monkeypatch.setattr(type(tiny), "is_familiar", lambda self, picture: True)
+    monkeypatch.setattr(type(tiny), "verdict", lambda self, pictures: Verdict(torch.ones(1), ["critic"]))
     assert not morph.example("tiny", 0)[1]["note"]
 
 

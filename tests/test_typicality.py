@@ -1,0 +1,270 @@
+"""The verdict: its networks against torch.nn, its inputs against plain numpy, and a small model whose breakage is known."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from tests.test_atlas import bare_atlas
+from vae.errors import BadInput
+from vae.measure.broken import BREAKS, DRAWINGS, broken, generated
+from vae.measure.fit import fit_atlas
+from vae.measure.typical import FEWEST, LATENTS, fit_judge
+from vae.model import VAE, Posterior, VAEConfig, decoded, posterior_of
+from vae.recipe import TrainConfig
+from vae.storage import atlases
+from vae.training import train
+from vae.typicality import COLOURS, FAR, FIELDS, FINE, Critic, errors, share_below, upload_inputs
+
+CONFIG = VAEConfig(size=16, channels=1, latent=6, widths=(16, 32), stem=2)
+
+
+def dots(count: int, seed: int) -> np.ndarray:
+    """Grey pictures of a dot of any place in the upper half, any size and brightness, over a bright ground below."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:16, :16]
+    at, radius, bright = (
+        rng.uniform((3, 3), (7, 13), (count, 2)),
+        rng.uniform(1, 3, count),
+        rng.uniform(120, 255, count),
+    )
+    far = np.hypot(y - at[:, 0, None, None], x - at[:, 1, None, None])
+    pictures = bright[:, None, None] * np.clip(radius[:, None, None] + 0.5 - far, 0, 1)
+    pictures[:, 12:] = 200
+    return pictures.astype(np.uint8)[..., None]
+
+
+@pytest.fixture(scope="module")
+def known() -> tuple[VAE, np.ndarray, np.ndarray]:
+    """A small model of dots, the pictures that it has learnt from, and those held out."""
+    pictures = dots(1000, 0)
+    recipe = TrainConfig(data="dots", steps=400, batch=64, learning_rate=3e-3, model=CONFIG)
+    *_, last = train(recipe, pictures)
+    return last.model.eval(), pictures, dots(300, 1)
+
+
+@pytest.fixture(scope="module")
+def atlas(known):
+    model, pictures, heldout = known
+    return fit_atlas(model, pictures, heldout=heldout)
+
+
+def verdict(model: VAE, atlas, pictures: np.ndarray):
+    posterior = posterior_of(model, pictures)
+    return atlas.verdict_of_uploads(pictures, decoded(model, posterior.mean), posterior)
+
+
+def test_a_critic_is_the_network_that_torch_makes():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(5, 7), nn.SiLU(), nn.Linear(7, 6), nn.SiLU(), nn.Linear(6, 3))
+    center, scale, x = torch.randn(5), torch.rand(5) + 0.1, 30 * torch.randn(40, 5)
+    critic = Critic(center, scale, tuple((part.weight.data, part.bias.data) for part in network[::2]))
+    with torch.no_grad():
+        wanted = network(torch.stack([torch.clamp((row - center) / scale, -FAR, FAR) for row in x]))
+    torch.testing.assert_close(critic(x), wanted)
+
+
+def test_a_share_below_is_the_share_of_the_sample():
+    sample = torch.randn(5000, generator=torch.Generator().manual_seed(0)).exp()
+    quantiles = torch.quantile(sample, torch.linspace(0, 1, 101))
+    values = torch.tensor([-1.0, 0.0, 0.1, 0.5, 1.0, 3.0, 1000.0])
+    wanted = [float((sample < value).float().mean()) for value in values]
+    np.testing.assert_allclose(share_below(values, quantiles), wanted, atol=0.01)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_a_critic_sees_of_an_upload(channels):
+    rng = np.random.default_rng(0)
+    pictures, again = rng.integers(0, 256, (2, 3, 16, 16, channels), dtype=np.uint8)
+    mean, logvar = torch.randn(2, 3, 5)
+    found = upload_inputs(pictures, again, Posterior(mean, logvar))
+    assert found.shape == (3, 10 + channels * COLOURS**2 + 3 * FIELDS**2)
+    x, other = pictures[2] / 255, again[2] / 255
+    steps = np.diff(x.mean(axis=2), axis=1) ** 2  # 15 columns in four fields that overlap
+    torch.testing.assert_close(found[2, :10], torch.cat([mean[2], logvar[2]]))
+    assert found[2, 10] == pytest.approx(x[:2, :2, 0].mean(), abs=1e-6)
+    of_errors = found[2, 10 + channels * COLOURS**2 :]
+    assert of_errors[0] == pytest.approx(np.log(((x - other)[:4, :4] ** 2).mean() + 1e-5), abs=1e-5)
+    assert of_errors[5] == pytest.approx(np.log(((x - other)[4:8, 4:8] ** 2).mean() + 1e-5), abs=1e-5)
+    assert of_errors[FIELDS**2] == pytest.approx(np.log(steps[:4, :4].mean() + 1e-5), abs=1e-5)
+    assert of_errors[FIELDS**2 + 3] == pytest.approx(np.log(steps[:4, 11:].mean() + 1e-5), abs=1e-5)
+
+
+def test_held_out_pictures_are_fine_and_broken_ones_are_not(known, atlas):
+    model, *_ = known
+    fresh = dots(400, 2)
+    assert verdict(model, atlas, fresh).fine.float().mean() > 0.85
+    assert verdict(model, atlas, dots(300, 1)).fine.float().mean() == pytest.approx(1 - FINE, abs=0.02)
+    for picture in (fresh[:, ::-1], 255 - fresh, np.rot90(fresh, axes=(1, 2)), np.full_like(fresh, 128)):
+        assert verdict(model, atlas, np.ascontiguousarray(picture)).fine.float().mean() < 0.1
+    noise = np.random.default_rng(0).integers(0, 256, fresh.shape, dtype=np.uint8)
+    assert not verdict(model, atlas, noise).fine.any()
+
+
+def test_held_out_latents_are_fine_and_broken_ones_are_not(known, atlas):
+    model, *_ = known
+    z = posterior_of(model, dots(400, 2)).mean
+    assert atlas.verdict(z).fine.float().mean() > 0.85
+    assert torch.equal(atlas.verdict(z).fine, atlas.typicality(z) >= FINE)
+    assert ((atlas.typicality(z) >= 0) & (atlas.typicality(z) <= 1)).all()
+    knob = atlas.knobs[0]
+    for travel in (-2.5, 2.5):
+        far = z + (travel * knob.high - (z @ knob.probe - knob.offset))[:, None] * knob.vector
+        assert atlas.verdict(far).fine.float().mean() < 0.1
+    assert atlas.verdict(2.5 * z - 1.5 * z.flip(0)).fine.float().mean() < 0.35  # some are near their partner
+
+
+def test_the_measure_that_says_no_is_named(known, atlas):
+    """Only the error rises where what comes back is spoilt, and only the density falls where it is made to."""
+    model, _, heldout = known
+    posterior = posterior_of(model, heldout[:50])
+    inputs = upload_inputs(heldout[:50], decoded(model, posterior.mean), posterior)
+    error, density = torch.full((50,), 1e-4), torch.full((50,), 1e4)
+    judge = atlas.judge
+    assert set(judge.of_uploads(inputs, error, density).against) == {"critic"}
+    assert set(judge.of_uploads(inputs, error + 1, density).against) == {"error"}
+    lost = judge.of_uploads(inputs, error, -density)
+    assert set(lost.against) == {"density"} and not lost.fine.any()
+
+
+def test_realism_tells_what_the_mixture_does_not_know(known):
+    """Latents on a ring, of which the mixture knows nothing but the mean and the spread."""
+    model, pictures, heldout = known
+    noise = torch.randn(20_300, 6, generator=torch.Generator().manual_seed(0))
+    noise[:, :2] = 2**0.5 * torch.nn.functional.normalize(noise[:, :2])
+    ring = Posterior(noise, torch.full_like(noise, -6.0))
+    parts = [Posterior(ring.mean[rows], ring.logvar[rows]) for rows in (slice(20_000), slice(20_000, None))]
+    bare = bare_atlas(6)
+    bare = dataclasses.replace(bare, judge=fit_judge(model, bare, pictures, heldout, known=tuple(parts)))
+    drawn = bare.mixture.sample(2000, 5)
+    best = drawn[bare.realism(drawn).argsort(descending=True)[:500]]
+    assert (drawn[:, :2].norm(dim=1) - 2**0.5).abs().mean() > 0.45
+    assert (best[:, :2].norm(dim=1) - 2**0.5).abs().mean() < 0.25
+
+
+def test_a_judge_follows_its_seed_and_leaves_torchs_own_chance_alone(known, atlas):
+    model, pictures, heldout = known
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    judges = [fit_judge(model, atlas, pictures[:300], heldout, seed=seed) for seed in (0, 0, 1)]
+    assert torch.equal(before, torch.get_rng_state())
+    first, again, other = (torch.cat([one.realism(torch.eye(6)), one.uploads.layers[0][0].flatten()]) for one in judges)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_pictures_of_other_sets_are_learnt_from(known, atlas):
+    """Dots of the same kind with a weak grid over them, which nothing broken has taught."""
+    model, pictures, heldout = known
+    rest = dots(600, 7)
+    rest[:, ::4, ::4] = np.maximum(rest[:, ::4, ::4], 60)
+    taught = dataclasses.replace(atlas, judge=fit_judge(model, atlas, pictures, heldout, others=[rest[:300]]))
+    untaught, told = (verdict(model, one, rest[300:]).fine.float().mean() for one in (atlas, taught))
+    assert told < 0.1 < untaught
+
+
+def test_without_enough_held_out_pictures_there_is_no_judge(known, atlas):
+    model, pictures, heldout = known
+    assert fit_judge(model, atlas, pictures, heldout[: FEWEST - 1]) is None
+
+
+def test_without_a_judge_the_density_judges_latents_and_the_error_uploads(known, atlas):
+    model, _, heldout = known
+    old = dataclasses.replace(atlas, judge=None)
+    z = posterior_of(model, heldout).mean
+    density = atlas.mixture.log_prob(z)
+    assert (old.typicality(z).argsort().diff() != 0).all()
+    np.testing.assert_allclose(old.typicality(z), share_below(density, atlas.likelihoods))
+    assert set(old.verdict(z).against) == {"density"}
+    error = errors(heldout, decoded(model, z))
+    assert torch.equal(verdict(model, old, heldout).fine, error <= atlas.familiar_error)
+    assert torch.equal(old.realism(z), torch.zeros(len(z)))
+
+
+def test_a_judge_comes_back_from_its_file_to_the_bit(atlas, tmp_path):
+    atlases.save(atlas, tmp_path)
+    loaded = atlases.load(tmp_path)
+    z = torch.randn(20, 6)
+    assert torch.equal(loaded.realism(z), atlas.realism(z))
+    assert torch.equal(loaded.typicality(z), atlas.typicality(z))
+    for one, other in ((loaded.judge.uploads, atlas.judge.uploads), (loaded.judge.latents, atlas.judge.latents)):
+        assert all(
+            torch.equal(a, b) for pair in zip(one.layers, other.layers, strict=True) for a, b in zip(*pair, strict=True)
+        )
+    assert all(
+        torch.equal(loaded.judge.upload_quantiles[name], row) for name, row in atlas.judge.upload_quantiles.items()
+    )
+    atlases.save(dataclasses.replace(atlas, judge=None), tmp_path)
+    assert atlases.load(tmp_path).judge is None
+
+
+def zero_scale(tensors):
+    tensors["judge.uploads.scale"][0] = 0
+
+
+def fallen_quantiles(tensors):
+    tensors["judge.quantiles"][2] = tensors["judge.quantiles"][2].flip(0)
+
+
+def other_inputs(tensors):
+    tensors["judge.uploads.0.weight"] = tensors["judge.uploads.0.weight"][:, :-1].contiguous()
+
+
+def no_layer(tensors):
+    del tensors["judge.latents.1.bias"]
+
+
+def no_quantiles(tensors):
+    del tensors["judge.quantiles"]
+
+
+def full_precision(tensors):
+    tensors["judge.latents.center"] = tensors["judge.latents.center"].float()
+
+
+def no_number(tensors):
+    tensors["judge.latents.2.bias"][0] = torch.nan
+
+
+DAMAGE = [zero_scale, fallen_quantiles, other_inputs, no_layer, no_quantiles, full_precision, no_number]
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
+def test_a_damaged_judge_is_refused(atlas, tmp_path, damage):
+    atlases.save(atlas, tmp_path)
+    file = tmp_path / "atlas.safetensors"
+    tensors = safetensors.torch.load(file.read_bytes())
+    damage(tensors)
+    file.write_bytes(safetensors.torch.save(tensors))
+    with pytest.raises(BadInput, match="missing or damaged"):
+        atlases.load(tmp_path)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [8, 13, 28])
+def test_broken_and_drawn_pictures_keep_the_form(size, channels):
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (2 * len(BREAKS), size, size, channels), dtype=np.uint8)
+    before = pictures.copy()
+    found = broken(pictures, rng)
+    assert found.dtype == np.uint8 and found.shape == pictures.shape
+    assert np.array_equal(pictures, before)
+    assert all(not np.array_equal(one, other) for one, other in zip(found, pictures, strict=True))
+    drawn = generated(2 * len(DRAWINGS), (size, size, channels), rng)
+    assert drawn.dtype == np.uint8 and drawn.shape == (2 * len(DRAWINGS), size, size, channels)
+    assert (drawn[0] == drawn[0, 0, 0]).all()  # flat
+    assert np.array_equal(generated(5, (size, size, channels), np.random.default_rng(3)),
+                          generated(5, (size, size, channels), np.random.default_rng(3)))  # fmt: skip
+
+
+def test_a_knob_turned_too_far_reads_so_and_shuffled_numbers_are_the_same_ones(atlas):
+    torch.manual_seed(0)
+    z, knobs = torch.randn(50, 6), atlas.knobs[:1]
+    reading = LATENTS["a knob turned to 1.3 to 2.5 times its travel"](z, knobs) @ knobs[0].probe - knobs[0].offset
+    share = (reading / knobs[0].high).abs()
+    assert ((share > 1.299) & (share < 2.501)).all()
+    assert (reading > 0).any() and (reading < 0).any()
+    assert torch.equal(LATENTS["numbers shuffled"](z, knobs).sort(dim=0).values, z.sort(dim=0).values)
