@@ -32,12 +32,12 @@ def fit_judge(
     """The judge of a model from uint8 training and held-out pictures (N, H, W, C); None for too few held-out ones.
 
     others: pictures of other sets, brought to the model's form, which count as broken. known: the posteriors of both, if they are
-    at hand. As many steps as pictures, at most STEPS: nobody waits long for a small set.
+    at hand. Half as many steps as pictures, at most STEPS: nobody waits long for a small set.
     """
     if len(heldout) < FEWEST:
         return None
     posterior, of_heldout = known or (posterior_of(model, pictures), posterior_of(model, heldout))
-    steps, rng = min(STEPS, max(500, len(pictures))), np.random.default_rng(seed)
+    steps, rng = min(STEPS, max(500, len(pictures) // 2)), np.random.default_rng(seed)
     some = pictures[rng.permutation(len(pictures))[:PICTURES]]
     bad = [*(broken(some, rng) for _ in range(TURNS)), generated(len(some) // 2, some.shape[1:], rng), *others]
     real, *fake = (_seen(model, part) for part in (some, *bad))
