@@ -14,7 +14,6 @@ from torch import Tensor
 
 from vae import latents
 from vae.errors import BadInput
-from vae.model import Posterior
 from vae.priors import Mixture
 from vae.typicality import Judge, Verdict, errors, share_below, upload_inputs
 
@@ -95,13 +94,12 @@ class Atlas:
             return Verdict(share_below(density, self.likelihoods), ["density"] * len(z))
         return self.judge.of(self.principal(z.cpu()), density)
 
-    def verdict_of_uploads(self, pictures: np.ndarray, again: np.ndarray, posterior: Posterior) -> Verdict:
-        """uint8 (N, H, W, C), the same as it comes back, and its posterior over (N, D) -> the verdict on uploads."""
+    def verdict_of_uploads(self, pictures: np.ndarray, again: np.ndarray, z: Tensor) -> Verdict:
+        """uint8 (N, H, W, C), the same as it comes back, and its posterior's mean (N, D) -> the verdict on uploads."""
         error = errors(pictures, again)
         if self.judge is None:
             return Verdict((error <= self.familiar_error).float(), ["error"] * len(error))
-        inputs, density = upload_inputs(pictures, again, posterior), self.mixture.log_prob(posterior.mean)
-        return self.judge.of_uploads(inputs, error, density)
+        return self.judge.of_uploads(upload_inputs(pictures, again, z), error, self.mixture.log_prob(z))
 
     def principal(self, z: Tensor) -> Tensor:
         """(N, D) -> (N, D): along the principal directions, from the mean."""

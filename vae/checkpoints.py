@@ -105,8 +105,8 @@ class Checkpoint:
 
     def verdict(self, pictures: np.ndarray) -> Verdict:
         """Prepared pictures -> how typical each is: as it is read and as it comes back."""
-        posterior = self.posterior(pictures)
-        return self.atlas.verdict_of_uploads(pictures, self.decode(posterior.mode()), posterior)
+        z = self.encode(pictures)
+        return self.atlas.verdict_of_uploads(pictures, self.decode(z), z)
 
 
 def root() -> Path:

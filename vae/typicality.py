@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vae.model import BATCH, Posterior, to_tensor
+from vae.model import BATCH, to_tensor
 
 FINE = 0.07  # a typicality from which on the verdict is fine: 93 % of held-out pictures
 FIELDS, COLOURS = 4, 8  # rows and columns in which a picture's errors and edges, and its colours, are averaged
@@ -114,10 +114,11 @@ def errors(pictures: np.ndarray, again: np.ndarray) -> Tensor:
     return torch.tensor([np.square((one.astype(np.float32) - other) / 255).mean() for one, other in pairs])
 
 
-def upload_inputs(pictures: np.ndarray, again: np.ndarray, posterior: Posterior) -> Tensor:
-    """uint8 (N, H, W, C), the same as it comes back, and its posterior -> (N, 2 D + C COLOURS**2 + 3 FIELDS**2).
+def upload_inputs(pictures: np.ndarray, again: np.ndarray, z: Tensor) -> Tensor:
+    """uint8 (N, H, W, C), the same as it comes back, and its posterior's mean (N, D) -> (N, D + C COLOURS**2 + 3 FIELDS**2).
 
-    What a critic of uploads sees: mean, logvar, colours, and the logs of mean squares of errors and of steps across and down.
+    What a critic of uploads sees: z, colours, and the logs of mean squares of errors and of steps across and down. With logvar,
+    which says what was learnt by heart, more broken scenes passed (31 % of those upside down, else 22 %).
     """
     rows = [torch.empty(0, pictures.shape[3] * COLOURS**2 + 3 * FIELDS**2)]
     for some in range(0, len(pictures), BATCH):
@@ -126,4 +127,4 @@ def upload_inputs(pictures: np.ndarray, again: np.ndarray, posterior: Posterior)
         squares = [(x - other).square().mean(dim=1, keepdim=True), grey.diff(dim=3).square(), grey.diff(dim=2).square()]
         logs = [(F.adaptive_avg_pool2d(part, FIELDS) + 1e-5).log().flatten(1) for part in squares]
         rows.append(torch.cat([F.adaptive_avg_pool2d(x, COLOURS).flatten(1), *logs], dim=1))
-    return torch.cat([posterior.mean, posterior.logvar, torch.cat(rows)], dim=1)
+    return torch.cat([z, torch.cat(rows)], dim=1)

@@ -97,22 +97,22 @@ def test_the_browsers_verdict_on_latents_is_the_librarys(opened, judged):
 def test_the_browsers_verdict_on_uploads_is_the_librarys(opened, judged):
     model, pictures, atlas, data = judged
     given = np.concatenate([pictures[:20], pictures[:5] // 2, np.full((1, 13, 13, 3), 90, np.uint8)])
-    posterior = posterior_of(model, given)
-    again = decoded(model, posterior.mean)
+    z = posterior_of(model, given).mean
+    again = decoded(model, z)
     body = (
         BYTES
         + """const as = data => ({ size: 13, channels: 3, data: Uint8Array.from(data) });
-        return given.uploads.map(([picture, again, z, std]) => {
-            const inputs = uploadInputs(as(picture), as(again), { z, std });
-            return { inputs, ...atlas.verdictOfUpload(as(picture), as(again), { z, std }) };
+        return given.uploads.map(([picture, again, z]) => {
+            const inputs = uploadInputs(as(picture), as(again), z);
+            return { inputs, ...atlas.verdictOfUpload(as(picture), as(again), z) };
         });"""
     )
     body = """const { uploadInputs } = await import(address("typicality.js"));""" + body
-    parts = (given.reshape(len(given), -1), again.reshape(len(given), -1), posterior.mean, posterior.std())
+    parts = (given.reshape(len(given), -1), again.reshape(len(given), -1), z)
     uploads = [[part[row].tolist() for part in parts] for row in range(len(given))]
     found = run(opened, "atlas.js", "Atlas", body, {"uploads": uploads, "data": data})
-    wanted = atlas.verdict_of_uploads(given, again, posterior)
-    inputs = upload_inputs(given, again, posterior)
+    wanted = atlas.verdict_of_uploads(given, again, z)
+    inputs = upload_inputs(given, again, z)
     np.testing.assert_allclose([one["inputs"] for one in found], inputs, atol=1e-3)
     np.testing.assert_allclose([one["typicality"] for one in found], wanted.typicality, atol=1e-3)
     assert [one["against"] for one in found] == wanted.against

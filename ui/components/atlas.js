@@ -58,10 +58,10 @@ export class Atlas {
     return { typicality, against, isMiddle };
   }
 
-  // The same of an upload, by the picture, what it comes back as ({size, channels, data} both), and its posterior {z, std};
+  // The same of an upload, by the picture, what it comes back as ({size, channels, data} both), and its posterior's mean;
   // null where the atlas has no judge.
-  verdictOfUpload(picture, again, posterior) {
-    return this.judge && this.judge.ofUpload(uploadInputs(picture, again, posterior), squaredError(picture, again), this.likelihood(posterior.z));
+  verdictOfUpload(picture, again, z) {
+    return this.judge && this.judge.ofUpload(uploadInputs(picture, again, z), squaredError(picture, again), this.likelihood(z));
   }
 
   // The greater, the more like a real picture's latent than like one of the mixture; 0 without a judge.

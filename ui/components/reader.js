@@ -15,10 +15,10 @@ const PHOTO_SIDE = 640; // pixels of the photograph that a visitor sets the eyes
 export async function encoded(from, { model, where, form, atlas, words }) {
   try {
     const { picture, notes, ...portrait } = await framed(from, where.finder && (view => model.look(view, where)), form);
-    const posterior = await model.encode(picture, where), { z, std } = posterior;
+    const { z, std } = await model.encode(picture, where);
     if (from.file ?? from.photo) {
       const again = pixelsOf(await model.decode(z, where), picture);
-      const verdict = (await atlas)?.verdictOfUpload(picture, again, posterior);
+      const verdict = (await atlas)?.verdictOfUpload(picture, again, z);
       if (verdict ? verdict.typicality < FINE : squaredError(picture, again) > form.familiar_error) notes.push("unfamiliar");
     }
     const seen = urlOf(await bitmapOf(picture));

@@ -74,9 +74,9 @@ export function squaredError({ data }, again) {
   return data.reduce((sum, value, i) => sum + (value - again.data[i]) ** 2, 0) / data.length / 255 ** 2;
 }
 
-// What a critic of uploads sees, as upload_inputs in Python. posterior: {z: its mean, std}.
-export function uploadInputs({ size, channels, data }, again, { z, std }) {
-  const area = size * size, inputs = [...z, ...std.map(value => 2 * Math.log(value))];
+// What a critic of uploads sees, as upload_inputs in Python. z: its posterior's mean.
+export function uploadInputs({ size, channels, data }, again, z) {
+  const area = size * size, inputs = [...z];
   const squares = new Float64Array(area), grey = new Float64Array(area);
   for (let c = 0; c < channels; c++) {
     const x = Float64Array.from({ length: area }, (_, i) => data[channels * i + c] / 255);

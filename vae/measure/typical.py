@@ -43,14 +43,14 @@ def fit_judge(
     real, *fake = (_seen(model, part) for part in (some, *bad))
     with torch.random.fork_rng(devices=[]):  # torch's layers and dropout know no other generator
         torch.manual_seed(seed)
-        of_latents = _latent_critic(atlas, posterior, seed, steps)
+        of_latents = latent_critic(atlas, posterior, seed, steps)
         fake = [torch.cat(part) for part in (fake[:TURNS], fake[TURNS : TURNS + 1], fake[TURNS + 1 :]) if part]
         of_uploads = _upload_critic(real, fake, steps)
     noise = noise_generator(seed)
     z = torch.cat([of_heldout.mean, *(of_heldout.sample(noise) for _ in range(DRAWS))])
     again = decoded(model, of_heldout.mean)
     looks = {"density": atlas.mixture.log_prob(z), "critic": sureness(of_latents(atlas.principal(z)))}
-    seen = sureness(of_uploads(upload_inputs(heldout, again, of_heldout)))
+    seen = sureness(of_uploads(upload_inputs(heldout, again, of_heldout.mean)))
     uploads = {"density": atlas.mixture.log_prob(of_heldout.mean), "error": -errors(heldout, again), "critic": seen}
     return Judge(of_latents, of_uploads, _quantiles(looks), _quantiles(uploads))
 
@@ -62,11 +62,11 @@ def _quantiles(values: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _seen(model: VAE, pictures: np.ndarray) -> Tensor:
-    posterior = posterior_of(model, pictures)
-    return upload_inputs(pictures, decoded(model, posterior.mean), posterior)
+    z = posterior_of(model, pictures).mean
+    return upload_inputs(pictures, decoded(model, z), z)
 
 
-def _latent_critic(atlas: Atlas, posterior: Posterior, seed: int, steps: int) -> Critic:
+def latent_critic(atlas: Atlas, posterior: Posterior, seed: int, steps: int) -> Critic:
     """Real against drawn from the mixture against broken, on posterior samples of the training pictures."""
     named, plain = ([knob for knob in atlas.knobs if knob.kind == kind] for kind in ("named", "direction"))
     ways = plain + named * (len(plain) // max(1, len(named)))  # about as often a named one

@@ -107,7 +107,7 @@ def _check_heads(found: Heads, named: int) -> None:
         wanted |= {JUDGE: ("F32", len(LATENT_MEASURES) + len(UPLOAD_MEASURES), SHARES)}
         for critic, inputs, answers in (
             ("latents", units, 3),
-            ("uploads", 2 * units + channels * COLOURS**2 + 3 * FIELDS**2, 2),
+            ("uploads", units + channels * COLOURS**2 + 3 * FIELDS**2, 2),
         ):
             hidden = found[f"judge.{critic}.0.bias"][1]
             shapes: Heads = {"center": (inputs,), "scale": (inputs,), "0.weight": (hidden, inputs), "0.bias": (hidden,)}
