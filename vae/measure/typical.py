@@ -18,9 +18,9 @@ from vae.model import VAE, Posterior, decoded, posterior_of
 from vae.typicality import Critic, Judge, errors, shares, sureness, upload_inputs
 
 FEWEST = 50  # held-out pictures without which a quantile says nothing
-HIDDEN, DROPOUT, DECAY, LEARNING_RATE = 128, 0.3, 0.05, 1e-3
+HIDDEN, DROPOUT, DECAY, LEARNING_RATE = 128, 0.2, 0.05, 1e-3
 STEPS, BATCH = 4000, 256
-DREAMT = 60_000  # latents from the mixture
+DRAWN = 60_000  # latents from the mixture
 PICTURES, TURNS = 8000, 3  # of the training set, and how often they are broken anew
 DRAWS = 4  # of each held-out posterior, beside its mean
 
@@ -39,13 +39,14 @@ def fit_judge(
     posterior, of_heldout = known or (posterior_of(model, pictures), posterior_of(model, heldout))
     steps, rng = min(STEPS, max(500, len(pictures) // 2)), np.random.default_rng(seed)
     some = pictures[rng.permutation(len(pictures))[:PICTURES]]
-    bad = [*(broken(some, rng) for _ in range(TURNS)), generated(len(some) // 2, some.shape[1:], rng), *others]
-    real, *fake = (_seen(model, part) for part in (some, *bad))
+    real, drawn = _seen(model, some), _seen(model, generated(len(some) // 2, some.shape[1:], rng))
+    bad = [torch.cat([_seen(model, broken(some, rng)) for _ in range(TURNS)]), drawn]
+    if others:
+        bad.append(torch.cat([_seen(model, part) for part in others]))
     with torch.random.fork_rng(devices=[]):  # torch's layers and dropout know no other generator
         torch.manual_seed(seed)
         of_latents = latent_critic(atlas, posterior, seed, steps)
-        fake = [torch.cat(part) for part in (fake[:TURNS], fake[TURNS : TURNS + 1], fake[TURNS + 1 :]) if part]
-        of_uploads = _upload_critic(real, fake, steps)
+        of_uploads = _upload_critic(real, bad, steps)
     noise = noise_generator(seed)
     z = torch.cat([of_heldout.mean, *(of_heldout.sample(noise) for _ in range(DRAWS))])
     again = decoded(model, of_heldout.mean)
@@ -69,31 +70,28 @@ def _seen(model: VAE, pictures: np.ndarray) -> Tensor:
 def latent_critic(atlas: Atlas, posterior: Posterior, seed: int, steps: int) -> Critic:
     """Real against drawn from the mixture against broken, on posterior samples of the training pictures."""
     named, plain = ([knob for knob in atlas.knobs if knob.kind == kind] for kind in ("named", "direction"))
-    ways = plain + named * (len(plain) // max(1, len(named)))  # about as often a named one
-    dreamt = atlas.mixture.sample(DREAMT, seed)
-
-    std = posterior.std()
+    ways = plain + named * max(1, len(plain) // max(1, len(named)))  # about as often a named one
+    drawn, std = atlas.mixture.sample(DRAWN, seed), posterior.std()
 
     def real(count: int) -> Tensor:
         rows = torch.randint(len(std), (count,))
         return posterior.mean[rows] + torch.randn(count, std.shape[1]) * std[rows]
 
     def draw() -> tuple[Tensor, Tensor]:
-        parts = [real(BATCH), dreamt[torch.randint(DREAMT, (BATCH // 2,))]]
-        bad = [make(real(BATCH // 4), ways) for make in LATENTS.values()]
-        parts.append(torch.cat(bad))
-        return atlas.principal(torch.cat(parts)), torch.cat(
-            [torch.full((len(part),), row) for row, part in enumerate(parts)]
-        )
+        parts = [real(BATCH), drawn[torch.randint(DRAWN, (BATCH // 2,))]]
+        parts.append(torch.cat([make(real(BATCH // len(LATENTS)), ways) for make in LATENTS.values()]))
+        answers = torch.arange(3).repeat_interleave(torch.tensor([len(part) for part in parts]))
+        return atlas.principal(torch.cat(parts)), answers
 
     return _learnt(draw, atlas.principal(real(5000)), 3, steps)
 
 
 def _upload_critic(real: Tensor, broken: list[Tensor], steps: int) -> Critic:
-    """Pictures of the training set against broken ones, the first of the parts; the others together count two thirds of it."""
+    """Real against broken, of which the first part comes three times as often as each other."""
 
     def draw() -> tuple[Tensor, Tensor]:
-        counts = [3 * BATCH // (2 + len(broken)), *[BATCH // (2 + len(broken))] * (len(broken) - 1)]
+        each = BATCH // (2 + len(broken))
+        counts = [3 * each, *[each] * (len(broken) - 1)]
         good = real[torch.randint(len(real), (BATCH,))]
         bad = [part[torch.randint(len(part), (count,))] for part, count in zip(broken, counts, strict=True)]
         answers = [torch.zeros(BATCH), torch.ones(sum(counts))]
@@ -105,7 +103,7 @@ def _upload_critic(real: Tensor, broken: list[Tensor], steps: int) -> Critic:
 def _learnt(draw: Callable[[], tuple[Tensor, Tensor]], some: Tensor, answers: int, steps: int) -> Critic:
     """A critic taught by cross-entropy on (inputs (B, I), answers (B,)) of each draw; rounded to half precision."""
     center, scale = some.mean(dim=0), some.std(dim=0) + 1e-3
-    plain = Critic(center.half().float(), scale.half().float().clamp_min(1e-3), ())
+    plain = Critic(center.half().float(), scale.half().float(), ())
     widths = [some.shape[1], HIDDEN, HIDDEN, answers]
     linear = [nn.Linear(before, after) for before, after in zip(widths, widths[1:], strict=False)]
     network = nn.Sequential(
@@ -126,6 +124,8 @@ def _learnt(draw: Callable[[], tuple[Tensor, Tensor]], some: Tensor, answers: in
 
 def turned(z: Tensor, ways: list[Knob], least: float = 1.3, most: float = 2.5) -> Tensor:
     """(N, D) -> the same, each with one knob turned to least to most times its travel, one way or the other."""
+    if not ways:  # a model that says nothing
+        return z
     chosen = torch.randint(len(ways), (len(z),)).tolist()
     probe, vector = (torch.stack([getattr(ways[row], name) for row in chosen]) for name in ("probe", "vector"))
     offset, high = (torch.tensor([getattr(ways[row], name) for row in chosen]) for name in ("offset", "high"))
