@@ -28,7 +28,7 @@ from vae.pictures.folders import locate
 from vae.typicality import Verdict
 
 SETS = ("faces", "avatars128", "scenes", "digits", "fashion")
-LEARNT, OTHERS = 10_000, 1500  # training pictures of the model's own set, and of each other one
+LEARNT, OTHERS = 12_000, 1500  # training pictures of the model's own set, and of each other one
 SHOWN = 400  # pictures of each kind
 SCREENSHOT = Path(__file__).parents[2] / "assets" / "screenshot.png"
 

@@ -19,9 +19,11 @@ from vae.typicality import Critic, Judge, errors, shares, sureness, upload_input
 
 FEWEST = 50  # held-out pictures without which a quantile says nothing
 HIDDEN, DROPOUT, DECAY, LEARNING_RATE = 128, 0.2, 0.05, 1e-3
-STEPS, BATCH = 4000, 256
+BATCH = 256
+SMALL = 5000  # pictures of a set at which a visitor may wait
+LONG, SHORT = (4000, 3), (600, 1)  # steps, and how often the pictures are broken anew
 DRAWN = 60_000  # latents from the mixture
-PICTURES, TURNS = 8000, 3  # of the training set, and how often they are broken anew
+PICTURES = 8000  # of the training set that a critic of uploads sees
 DRAWS = 4  # of each held-out posterior, beside its mean
 
 
@@ -32,15 +34,15 @@ def fit_judge(
     """The judge of a model from uint8 training and held-out pictures (N, H, W, C); None for too few held-out ones.
 
     others: pictures of other sets, brought to the model's form, which count as broken. known: the posteriors of both, if they are
-    at hand. Half as many steps as pictures, at most STEPS: nobody waits long for a small set.
+    at hand. Of a small set it is fitted in seconds: a visitor waits for it.
     """
     if len(heldout) < FEWEST:
         return None
     posterior, of_heldout = known or (posterior_of(model, pictures), posterior_of(model, heldout))
-    steps, rng = min(STEPS, max(500, len(pictures) // 2)), np.random.default_rng(seed)
+    (steps, turns), rng = LONG if len(pictures) > SMALL else SHORT, np.random.default_rng(seed)
     some = pictures[rng.permutation(len(pictures))[:PICTURES]]
     real, drawn = _seen(model, some), _seen(model, generated(len(some) // 2, some.shape[1:], rng))
-    bad = [torch.cat([_seen(model, broken(some, rng)) for _ in range(TURNS)]), drawn]
+    bad = [torch.cat([_seen(model, broken(some, rng)) for _ in range(turns)]), drawn]
     if others:
         bad.append(torch.cat([_seen(model, part) for part in others]))
     with torch.random.fork_rng(devices=[]):  # torch's layers and dropout know no other generator
