@@ -18,7 +18,8 @@ from vae.model import VAE, Posterior, decoded, posterior_of
 from vae.typicality import Critic, Judge, errors, shares, sureness, upload_inputs
 
 FEWEST = 50  # held-out pictures without which a quantile says nothing
-HIDDEN, DROPOUT, DECAY, LEARNING_RATE = 128, 0.2, 0.05, 1e-3
+HIDDEN, DECAY, LEARNING_RATE = 128, 0.05, 1e-3
+LATENT_DROPOUT, UPLOAD_DROPOUT = 0.2, 0.4  # a picture comes again and again, a latent is drawn anew
 BATCH = 256
 SMALL = 5000  # pictures of a set at which a visitor may wait
 LONG, SHORT = (4000, 3), (600, 1)  # steps, and how often the pictures are broken anew
@@ -85,7 +86,7 @@ def latent_critic(atlas: Atlas, posterior: Posterior, seed: int, steps: int) -> 
         answers = torch.arange(3).repeat_interleave(torch.tensor([len(part) for part in parts]))
         return atlas.principal(torch.cat(parts)), answers
 
-    return _learnt(draw, atlas.principal(real(5000)), 3, steps)
+    return _learnt(draw, atlas.principal(real(5000)), 3, steps, LATENT_DROPOUT)
 
 
 def _upload_critic(real: Tensor, broken: list[Tensor], steps: int) -> Critic:
@@ -99,17 +100,19 @@ def _upload_critic(real: Tensor, broken: list[Tensor], steps: int) -> Critic:
         answers = [torch.zeros(BATCH), torch.ones(sum(counts))]
         return torch.cat([good, *bad]), torch.cat(answers).long()
 
-    return _learnt(draw, real, 2, steps)
+    return _learnt(draw, real, 2, steps, UPLOAD_DROPOUT)
 
 
-def _learnt(draw: Callable[[], tuple[Tensor, Tensor]], some: Tensor, answers: int, steps: int) -> Critic:
+def _learnt(
+    draw: Callable[[], tuple[Tensor, Tensor]], some: Tensor, answers: int, steps: int, dropout: float
+) -> Critic:
     """A critic taught by cross-entropy on (inputs (B, I), answers (B,)) of each draw; rounded to half precision."""
     center, scale = some.mean(dim=0), some.std(dim=0) + 1e-3
     plain = Critic(center.half().float(), scale.half().float(), ())
     widths = [some.shape[1], HIDDEN, HIDDEN, answers]
     linear = [nn.Linear(before, after) for before, after in zip(widths, widths[1:], strict=False)]
     network = nn.Sequential(
-        *(part for one in linear[:-1] for part in (one, nn.SiLU(), nn.Dropout(DROPOUT))), linear[-1]
+        *(part for one in linear[:-1] for part in (one, nn.SiLU(), nn.Dropout(dropout))), linear[-1]
     )
     optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, steps)
