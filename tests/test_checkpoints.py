@@ -88,15 +88,47 @@ def test_a_model_of_probabilities_cannot_refine_and_says_so(published):
         model.optimize(torch.zeros(1, 4), squares(1).images)
 
 
+def as_of_before_the_new_decoder(folder) -> VAE:
+    """The model that is in the folder then: neither its config nor its recipe knows of adaptive norms or looks."""
+    model = VAE(dataclasses.replace(CONFIG.model, adaptive_norm=False))
+    model.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    del config["adaptive_norm"], config["looks"]
+    (folder / "config.json").write_text(json.dumps(config))
+    lines = (folder / "recipe.toml").read_text().splitlines()
+    (folder / "recipe.toml").write_text("\n".join(line for line in lines if line[:5] not in ("adapt", "looks")))
+    return VAE.from_pretrained(folder)
+
+
+def test_a_checkpoint_from_before_the_new_decoder_is_opened_as_what_it_was(copy):
+    model, found = as_of_before_the_new_decoder(copy), checkpoints.load(copy)
+    z = torch.randn(4, 3)
+    torch.testing.assert_close(found.model.decode(z), model.decode(z))
+    assert found.recipe.model == found.model.config
+    assert not found.recipe.model.adaptive_norm
+
+
+def test_a_new_config_over_older_weights_is_refused_in_a_sentence(copy):
+    as_of_before_the_new_decoder(copy)
+    for change in ({"adaptive_norm": True}, {"looks": 1}):
+        config = dataclasses.asdict(CONFIG.model) | {"adaptive_norm": False} | change
+        (copy / "config.json").write_text(json.dumps(config))
+        with pytest.raises(BadInput, match="is no whole model: in model.safetensors .* do not match"):
+            checkpoints.load(copy)
+
+
 def tree(folder) -> dict:
     """Every path below a folder, with what its file holds."""
     return {path.relative_to(folder): path.is_file() and path.read_bytes() for path in sorted(folder.rglob("*"))}
 
 
 def test_publishing_replaces_a_checkpoint_and_an_empty_folder(copy, tmp_path):
-    (copy / "decoder.onnx").write_text("of the weights before")
+    before = ["decoder.onnx", "critic.safetensors", "figures/loss.png"]  # two of them of an earlier version
+    (copy / "figures").mkdir()
+    for name in before:
+        (copy / name).write_text("of the weights before")
     publish_squares(copy)
-    assert not (copy / "decoder.onnx").exists()
+    assert not any((copy / name).exists() for name in before)
     (tmp_path / "empty").mkdir()
     publish_squares(tmp_path / "empty")
     assert checkpoints.load(tmp_path / "empty").title == "Squares"
@@ -456,7 +488,7 @@ def test_where_pictures_may_not_be_shown_all_are_the_models_own(tmp_path):
     shown = checkpoints.load(tmp_path / "secret").atlas.examples
     known = {picture.tobytes() for picture in [*train.images, *held.images]}
     assert not known & {example.tobytes() for example in shown}
-    assert not (tmp_path / "secret" / "figures" / "reconstructions.png").exists()
+    assert not (tmp_path / "secret" / "figures" / "reconstructions.webp").exists()
     assert "may not be shown" in (tmp_path / "secret" / "README.md").read_text()
 
 
@@ -561,7 +593,7 @@ def test_a_card_says_what_it_was_measured_on_and_leaves_out_what_there_is_not(pu
     text = card(checkpoint, "squares", numbers, rows, train, [[1, 2.0, 3.0]], 60, figures=True)
     assert "400 pictures to learn from; held out are a tenth by a hash of the file names, 60 pictures" in text
     assert "75% of the other real pictures are training pictures" in text
-    assert "![samples](figures/samples.png)" in text
+    assert "![samples](figures/samples.webp)" in text
     assert 'license: "other"' in text
     for absent in (
         "$",

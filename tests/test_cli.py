@@ -90,8 +90,8 @@ def test_train_publishes_a_whole_checkpoint_with_its_recipe_and_card(trained):
     card = (trained / "README.md").read_text()
     assert card.startswith("---\n")
     for name in ("loss", "kl", "reconstructions", "samples", "traversals"):
-        assert f"figures/{name}.png" in card
-        Image.open(trained / "figures" / f"{name}.png").verify()
+        assert f"figures/{name}.webp" in card
+        assert Image.open(trained / "figures" / f"{name}.webp").format == "WEBP"
 
 
 def test_eight_small_pictures_and_a_strange_table_train_as_well(tmp_path):

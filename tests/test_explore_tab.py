@@ -8,14 +8,17 @@ from pathlib import Path
 import gradio.utils
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ui import explore, shelf
 from vae import checkpoints
 from vae.errors import BadInput
+from vae.model import VAE
 from vae.pictures import faces, images
 from vae.pictures.framing import Form, frame
+from vae.storage import atlases
 
 pytestmark = pytest.mark.skipif(not checkpoints.names(), reason=f"no checkpoint in {checkpoints.root()}")
 FUNCTIONS = (
@@ -76,18 +79,80 @@ def test_many_pictures_are_those_that_come_one_by_one(model_id, view):
         assert np.abs(images.load(base64.b64decode(url.split(",")[1])).astype(int) - alone).mean() < 1
 
 
-def test_the_atlas_comes_as_it_lies_beside_the_weights(model_id):
+def test_the_atlas_comes_as_it_would_be_saved(model_id, view, tmp_path):
     sent = base64.b64decode(explore.atlas({"model": model_id})["data"].split(",")[1])
-    assert sent == (shelf.get(model_id).folder / "atlas.safetensors").read_bytes()
+    atlases.save(shelf.get(model_id).atlas, tmp_path)
+    assert sent == Path(view["files"]["atlas"]).read_bytes()
+    saved, plain = safetensors.numpy.load_file(tmp_path / "atlas.safetensors"), safetensors.numpy.load(sent)
+    assert np.array_equal(plain.pop("examples"), shelf.get(model_id).atlas.examples)
+    assert all(np.array_equal(plain[name], saved[name]) for name in plain)
 
 
 def test_browsers_may_fetch_what_a_shipped_model_draws_with_and_nothing_of_others(model_id, view):
-    assert set(view["files"]) == {"atlas", "decoder", "encoder", "weights"}
-    public = shelf.static_files()
-    for path in view["files"].values():
-        assert Path(path.partition("?")[0]) in public
+    assert set(view["files"]) == {"atlas", "decoder", "encoder", "draws", "reads"}
+    weights = b"".join(Path(view["files"][part]).read_bytes() for part in ("draws", "reads"))
+    assert weights == (shelf.get(model_id).folder / "model.safetensors").read_bytes()
+    assert all(Path(path).is_relative_to(shelf.served()) for path in view["files"].values())
     assert shelf.files("../secrets") == shelf.files("0" * 32) == {}
-    assert {path.name for path in public} == {"atlas.safetensors", "decoder.onnx", "encoder.onnx", "model.safetensors"}
+
+
+@pytest.fixture
+def own_root(tmp_path, monkeypatch) -> Path:
+    """A folder of checkpoints with the digits in it, which are open nowhere."""
+    shutil.copytree(checkpoints.root() / "digits", tmp_path / "own" / "digits")
+    monkeypatch.setenv("VAE_CHECKPOINTS", str(tmp_path / "own"))
+    monkeypatch.setattr(shelf, "_open", type(shelf._open)())
+    shelf._files.cache_clear()
+    return tmp_path / "own" / "digits"
+
+
+def replaced(folder: Path) -> None:
+    """By another model of the same form: its latents would be drawn without a complaint. The graphs are still the old one's."""
+    model = VAE(checkpoints.load(folder).model.config)
+    model.save_pretrained(folder)
+
+
+def test_a_model_that_is_replaced_under_an_open_page_is_drawn_by_no_other(own_root):
+    """Its addresses give what they gave; those of the new one are others; and the server refuses the old one's latents."""
+    view = explore.view("digits")
+    before = {name: Path(path).read_bytes() for name, path in view["files"].items()}
+    replaced(own_root)
+    shelf._open.clear()  # as if twelve others had been opened since
+    after = explore.view("digits")
+    assert set(after["files"]) == {"atlas"}  # its graphs are those of other weights: the server draws
+    assert {name: Path(path).read_bytes() for name, path in view["files"].items()} == before
+    assert not set(after["files"].values()) & set(view["files"].values())
+    asked = {"model": "digits", "z": view["start"]}
+    assert "load the page anew" in explore.decode({**asked, "hash": view["hash"]})["error"]
+    assert "picture" in explore.decode({**asked, "hash": after["hash"]})
+
+
+def test_graphs_are_those_of_the_weights_that_were_loaded(own_root):
+    """Replaced between a model's opening and its first view: graphs, weights and latents of two models would meet."""
+    shelf.get("digits")
+    replaced(own_root)
+    assert set(shelf.files("digits")) == {"atlas"}
+
+
+def test_a_visitors_own_model_of_an_earlier_version_is_opened_or_refused_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("VAE_RUNS", str(tmp_path))
+    folder = shutil.copytree(checkpoints.root() / "digits", tmp_path / ("o" * 32) / "checkpoint")
+    config = json.loads((folder / "config.json").read_text())
+    for name in ("adaptive_norm", "looks"):
+        config.pop(name, None)
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "critic.safetensors").write_bytes(b"which earlier versions kept")
+    found = explore.view("o" * 32)
+    assert found["files"] == {}
+    assert (
+        explore.decode({"model": "o" * 32, "z": found["start"], "hash": found["hash"]})["picture"] == found["picture"]
+    )
+    older = shutil.copytree(folder, tmp_path / ("p" * 32) / "checkpoint")
+    tensors = safetensors.numpy.load_file(older / "atlas.safetensors")
+    del tensors["likelihoods"]
+    safetensors.numpy.save_file(tensors, older / "atlas.safetensors")
+    assert "made by an earlier version" in explore.decode({"model": "p" * 32, "z": found["start"]})["error"]
+    assert shelf.entries(["p" * 32]) == shelf.entries()
 
 
 def test_knobs_say_what_they_drag_along(model_id, view):
@@ -165,6 +230,7 @@ def portraits(model_id, monkeypatch, tmp_path) -> str:
     recipe.write_text(recipe.read_text().replace('framing = "square"', 'framing = "portrait"'))
     monkeypatch.setenv("VAE_CHECKPOINTS", str(folder.parent))
     monkeypatch.setattr(shelf, "_open", type(shelf._open)())
+    shelf._files.cache_clear()
     return "people"
 
 

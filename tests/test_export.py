@@ -7,15 +7,17 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 
 from vae import checkpoints, cli
 from vae.errors import BadInput
-from vae.model import to_tensor
-from vae.publish.export import GRAPHS, export
+from vae.model import VAE, VAEConfig, to_tensor
+from vae.publish.export import GRAPHS, decoder_end, export
 
 PLAIN = {
-    "Conv", "Gemm", "MatMul", "Add", "Mul", "Sigmoid", "Clip", "Cast", "DepthToSpace", "SpaceToDepth", "InstanceNormalization",
-    "Reshape", "Flatten", "Transpose", "Slice", "Split", "Pad", "Shape", "Concat", "Squeeze", "Unsqueeze", "Constant",
+    "Conv", "Gemm", "MatMul", "Add", "Sub", "Mul", "Sigmoid", "Clip", "Cast", "DepthToSpace", "SpaceToDepth", "Reshape",
+    "InstanceNormalization", "Flatten", "Transpose", "Slice", "Split", "Pad", "Shape", "Concat", "Squeeze", "Unsqueeze",
+    "Constant",
 }  # fmt: skip
 EXPORTED = [name for name in checkpoints.names() if (checkpoints.root() / name / "decoder.onnx").is_file()]
 
@@ -65,6 +67,43 @@ def test_an_export_is_small_plain_and_whole_in_a_folder_of_its_own(tmp_path, cap
         assert kinds == {onnx.TensorProto.FLOAT}
     for path in export(checkpoints.load("digits"), tmp_path / "again"):
         assert path.read_bytes() == (tmp_path / "new" / path.name).read_bytes()  # byte for byte
+
+
+@pytest.mark.parametrize("looks", [0, 1, 2])
+def test_an_encoder_that_looks_again_is_exported_with_its_decoder(tmp_path, looks):
+    """Their weights lie outside of both graphs, those of the decoder before all others, and none is there twice."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    folder = shutil.copytree(checkpoints.root() / "digits", tmp_path / "looking")
+    model = VAE(VAEConfig(size=28, channels=1, latent=20, widths=(8, 16), stem=4, adaptive_norm=True, looks=looks))
+    if model.look is not None:
+        torch.nn.init.normal_(model.look.head.weight, std=0.05)  # at first it corrects nothing
+    model.save_pretrained(folder)
+    checkpoint = checkpoints.load(folder)
+    export(checkpoint)
+    assert_alike(folder, checkpoint)
+    used = {}
+    for name in GRAPHS:
+        graph = onnx.load(folder / name, load_external_data=False).graph
+        assert {node.op_type for node in graph.node} <= PLAIN
+        outside = [tensor for tensor in graph.initializer if tensor.data_location == onnx.TensorProto.EXTERNAL]
+        used[name] = [{entry.key: entry.value for entry in tensor.external_data} for tensor in outside]
+        assert len({row["offset"] for row in used[name]}) == len(used[name])
+        assert max(np.prod(tensor.dims) for tensor in graph.initializer if tensor not in outside) < 100
+    end = decoder_end(folder / "model.safetensors")
+    assert max(int(row["offset"]) + int(row["length"]) for row in used["decoder.onnx"]) == end
+    assert (min(int(row["offset"]) for row in used["encoder.onnx"]) < end) == bool(looks)
+
+
+def test_until_a_picture_is_brought_the_new_networks_cost_no_more_than_the_style(tmp_path):
+    """In the shape of the avatars: of an encoder that looks again the decoder's part of the file has nothing but a few names."""
+    shape = VAEConfig(size=128, latent=64, widths=(48, 96, 128, 192, 256), adaptive_norm=False)
+    ends, models = [], [VAE(shape), VAE(dataclasses.replace(shape, adaptive_norm=True, looks=1))]
+    for number, model in enumerate(models):
+        model.save_pretrained(tmp_path / str(number))
+        ends.append(decoder_end(tmp_path / str(number) / "model.safetensors"))
+    plain, styled = (sum(weights.numel() for weights in model.decoder.parameters()) for model in models)
+    assert ends[1] - ends[0] < 2 * (styled - plain) + 10_000
 
 
 def test_weights_of_another_model_are_not_taken_for_its_own(tmp_path):

@@ -193,9 +193,9 @@ def test_without_a_judge_the_density_judges_latents_and_the_error_uploads(known,
 def test_a_judge_comes_back_from_its_file_to_the_bit(atlas, tmp_path):
     atlases.save(atlas, tmp_path)
     loaded = atlases.load(tmp_path)
-    z = torch.randn(20, 6)
-    assert torch.equal(loaded.realism(z), atlas.realism(z))
-    assert torch.equal(loaded.typicality(z), atlas.typicality(z))
+    z = torch.randn(20, 6)  # principal axes and mixture are rounded
+    torch.testing.assert_close(loaded.realism(z), atlas.realism(z), atol=0.01, rtol=0)
+    torch.testing.assert_close(loaded.typicality(z), atlas.typicality(z), atol=0.01, rtol=0)
     for one, other in ((loaded.judge.uploads, atlas.judge.uploads), (loaded.judge.latents, atlas.judge.latents)):
         assert all(
             torch.equal(a, b) for pair in zip(one.layers, other.layers, strict=True) for a, b in zip(*pair, strict=True)

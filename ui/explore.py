@@ -1,6 +1,7 @@
 """The Explore tab: what the numbers mean. The page's part is components/explore.js; here is what it asks the server.
 
-The server functions take one JSON object and can be called by anybody with anything: each checks all that it is given.
+The server functions take one JSON object and can be called by anybody with anything: each checks all that it is given. The page
+adds the "hash" of its view, so that a latent of weights that are no longer here is drawn by no others.
 """
 
 import base64
@@ -26,6 +27,7 @@ from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
 from vae.pictures import faces, images
 from vae.pictures.framing import Framed, frame
+from vae.storage import atlases
 
 EXAMPLE_SIDE = 64  # pixels, at most: they are shown small, and all of them come with the page
 LABELS = section("knobs")  # for knobs whose name in the data is not what people would say
@@ -135,14 +137,14 @@ def _short(numbers: list[float], digits: int = 5) -> list[float]:
 @answered
 def decode(asked: dict) -> dict:
     """{"model", "z": [D]} -> {"picture": URL}"""
-    model = shelf.get(asked.get("model"))
+    model = _asked_of(asked)
     return {"picture": images.data_url(model.decode([_latent(asked.get("z"), model)])[0])}
 
 
 @answered
 def decode_many(asked: dict) -> dict:
     """{"model", "zs": [N][D]}, N at most AT_ONCE -> {"pictures": [URL, ...]}"""
-    model, zs = shelf.get(asked.get("model")), asked.get("zs")
+    model, zs = _asked_of(asked), asked.get("zs")
     if not isinstance(zs, list) or not 1 <= len(zs) <= AT_ONCE:
         raise BadInput(say("explore.bad_latents", most=AT_ONCE, latent=model.model.config.latent))
     pictures = model.decode([_latent(z, model) for z in zs])
@@ -152,7 +154,7 @@ def decode_many(asked: dict) -> dict:
 @answered
 def ends(asked: dict) -> dict:
     """{"model", "keys": of at most AT_ONCE / 2 knobs} -> {"pictures": [URL, ...]}: the start, each knob low, then high"""
-    model, keys = shelf.get(asked.get("model")), asked.get("keys")
+    model, keys = _asked_of(asked), asked.get("keys")
     known = {knob.key for knob in model.atlas.knobs}
     if (
         not isinstance(keys, list)
@@ -181,15 +183,14 @@ def _ends(model_id: str, digest: str, keys: tuple[str, ...]) -> list[str]:
 @answered
 def atlas(asked: dict) -> dict:
     """{"model"} -> {"data": URL}: atlas.safetensors, for a model whose files are not public."""
-    folder = shelf.get(asked.get("model")).folder
-    data = base64.b64encode((folder / "atlas.safetensors").read_bytes()).decode()
+    data = base64.b64encode(atlases.packed(_asked_of(asked).atlas)).decode()
     return {"data": f"data:application/octet-stream;base64,{data}"}
 
 
 @answered
 def surprise(asked: dict) -> dict:
     """{"model", "seed"} -> {"z": [D]}, drawn from where the data lie; one seed, one latent"""
-    model, seed = shelf.get(asked.get("model")), asked.get("seed")
+    model, seed = _asked_of(asked), asked.get("seed")
     if type(seed) is not int or not 0 <= seed < 2**31:
         raise BadInput(say("explore.bad_seed", value=repr(seed)[:40]))
     return {"z": _short(model.atlas.prior("mixture", 1, seed, SURPRISE_TEMPERATURE)[0].tolist())}
@@ -201,7 +202,7 @@ def closer(asked: dict) -> dict:
 
     One visitor at a time: the search takes a core for as long as it lasts.
     """
-    model = shelf.get(asked.get("model"))
+    model = _asked_of(asked)
     z, seen = _latent(asked.get("z"), model), images.from_data_url(asked.get("seen"))
     seen = images.square(seen, model.form.size, model.form.channels)  # framed already: only the URL has three colours
     if not _search.acquire(blocking=False):
@@ -222,7 +223,7 @@ def encode(asked: dict) -> dict:
     {"photo": URL, "eyes": [2][x, y], "turn"}: the upload made small, and where its eyes are, in shares of its sides, to be sent
     back with better ones. An upload is deleted.
     """
-    model = shelf.get(asked.get("model"))
+    model = _asked_of(asked)
     if "example" in asked:
         framed = Framed(_example(asked["example"], model), "example")
     else:
@@ -273,6 +274,14 @@ def _eyes(eyes: Any, turn: Any) -> tuple[np.ndarray, float]:
     if points.shape != (2, 2) or not (np.abs(points - 0.5) <= 0.5).all() or not abs(turn) <= 1:
         raise BadInput(say("explore.bad_eyes"))
     return points, turn
+
+
+def _asked_of(asked: dict) -> Checkpoint:
+    """The model of a question. BadInput where the page that asks was opened on other weights than are here now."""
+    model = shelf.get(asked.get("model"))
+    if asked.get("hash", model.digest) != model.digest:
+        raise BadInput(say("explore.replaced"))
+    return model
 
 
 def _latent(z: object, model: Checkpoint) -> list[float]:

@@ -38,7 +38,7 @@ def build() -> gr.Blocks:
     # A picture takes a few ms on one core; the others are for other requests, and for a training.
     torch.set_num_threads(1)
     jobs.tidy()
-    gr.set_static_paths([COMPONENTS, RUNTIME, faces.FINDER, *shelf.static_files()])
+    gr.set_static_paths([COMPONENTS, RUNTIME, faces.FINDER, shelf.served()])
     with gr.Blocks(title=say("page.title"), analytics_enabled=False, delete_cache=(600, 3600)) as demo:
         # Outside of the tabs: a closed tab would not load them, and a reloaded page would lose its run.
         runs = gr.BrowserState([], storage_key="latent-playground-runs")

@@ -1,7 +1,9 @@
 """The models that a visitor can reach: the checkpoints that ship, and those that this visitor trained, by unguessable token."""
 
 import functools
+import hashlib
 import logging
+import tempfile
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -14,19 +16,16 @@ from vae import checkpoints
 from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
 from vae.pictures import images
+from vae.publish.export import pieces
 from vae.storage import atlases
+from vae.storage.files import written_folder
 
-FETCHED = {
-    "atlas": "atlas.safetensors",
-    "decoder": "decoder.onnx",
-    "encoder": "encoder.onnx",
-    "weights": "model.safetensors",
-}
 KEPT_OPEN = 12  # models in memory at most, about 20 MB each; the one unused for longest goes first
 
 log = logging.getLogger(__name__)
-_door, _loading = threading.Lock(), threading.Lock()
+_door, _loading, _writing = threading.Lock(), threading.Lock(), threading.Lock()
 _open: OrderedDict[str, Checkpoint] = OrderedDict()
+_served = tempfile.TemporaryDirectory(prefix="latent-playground-")  # goes with this process
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,7 @@ def get(model_id: object) -> Checkpoint:
     if found is None:
         with _loading:  # apart from the door, so that nobody waits who drags a knob of another
             found = _open.get(model_id) or checkpoints.load(folder)
+            assert found.digest  # read now, while the file is surely the one that was loaded
     with _door:
         _open[model_id] = found
         _open.move_to_end(model_id)
@@ -91,32 +91,34 @@ def entries(tokens: object = ()) -> list[dict[str, str]]:
 
 
 def files(model_id: str) -> dict[str, str]:
-    """{"atlas"} and, of a model that was exported, {"decoder", "encoder", "weights"}: what a browser may fetch.
+    """{"atlas"} and, of a model that was exported, {"decoder", "encoder", "draws", "reads"}: what a browser may fetch.
 
-    Nothing of a visitor's own.
-    The file's date is part of the address, so that no browser keeps an old one.
+    Nothing of a visitor's own. They are copies, in a folder that is named by what is in them: whatever becomes of a checkpoint
+    on the disk, no address ever gives anything else than at first, and no browser meets graphs and weights of two versions.
     """
-    found = (
-        {key: checkpoints.root() / model_id / name for key, name in FETCHED.items()}
-        if model_id in checkpoints.names()
-        else {}
-    )
-    public = {key: path for key, path in found.items() if path in static_files()}
-    return {key: f"{path.as_posix()}?{path.stat().st_mtime_ns:x}" for key, path in public.items()}
+    if model_id not in checkpoints.names():
+        return {}
+    digest = get(model_id).digest
+    with _writing:
+        return _files(model_id, digest)
 
 
-def static_files() -> tuple[Path, ...]:
-    """Every file that files() names: those that were there when this was first asked, for the page opens them once."""
-    return _static_files(checkpoints.root())
+@functools.cache  # every visitor asks for the same
+def _files(model_id: str, weights: str) -> dict[str, str]:
+    """weights: their digest, so that what is remembered is theirs."""
+    model = get(model_id)
+    found = pieces(model) | {"atlas.bin": atlases.packed(model.atlas)}
+    digest = hashlib.sha256(b"".join(found[name] for name in sorted(found))).hexdigest()[:12]
+    folder = served() / f"{model_id}-{digest}"
+    with written_folder(folder) as beside:
+        for name, content in found.items():
+            (beside / name).write_bytes(content)
+    return {name.partition(".")[0]: (folder / name).as_posix() for name in found}
 
 
-@functools.cache
-def _static_files(root: Path) -> tuple[Path, ...]:
-    found = []
-    for folder in (root / name for name in checkpoints.names()):
-        is_exported = all((folder / file).is_file() for file in FETCHED.values())
-        found += [folder / file for key, file in FETCHED.items() if is_exported or key == "atlas"]
-    return tuple(found)
+def served() -> Path:
+    """The folder of all that files() names."""
+    return Path(_served.name)
 
 
 def _entry(model_id: str, folder: Path) -> dict[str, str]:

@@ -26,6 +26,7 @@ from vae.errors import BadInput
 from vae.pictures import faces, images
 from vae.publish import export
 from vae.publish.folder import refuse_foreign
+from vae.storage import atlases
 from vae.storage.files import written_folder, written_whole
 
 TEMPLATE = Path(__file__).with_name("site.html")
@@ -128,20 +129,13 @@ def _model(model: Checkpoint) -> tuple[str, dict[str, bytes]]:
 
     They change together, so the folder's name changes with them: no browser can mix old files and new ones.
     """
-    weights = (model.folder / export.WEIGHTS).read_bytes()
-    end = export.decoder_end(model.folder / export.WEIGHTS)
+    files = export.pieces(model)
     with tempfile.TemporaryDirectory() as made:
-        graphs = model.folder
-        if not all((graphs / name).is_file() for name in export.GRAPHS):
-            graphs = Path(made) / "onnx"
-            export.export(model, graphs)
-        files = {name: (graphs / name).read_bytes() for name in export.GRAPHS}
-    packed = {
-        "atlas.bin": (model.folder / "atlas.safetensors").read_bytes(),
-        "draws.bin": weights[:end],
-        "reads.bin": weights[end:],
-    }
-    files |= {name: gzip.compress(content, 9, mtime=0) for name, content in packed.items()}
+        if not files:
+            export.export(model, Path(made) / "onnx")
+            files = export.pieces(model, Path(made) / "onnx")
+    files["atlas.bin"] = atlases.packed(model.atlas)
+    files |= {name: gzip.compress(files[name], 9, mtime=0) for name in ("atlas.bin", *export.PARTS)}
     files["view.json"] = json.dumps(_view(model)).encode()
     digest = hashlib.sha256(b"".join(files[name] for name in sorted(files))).hexdigest()[:12]
     folder = f"models/{model.name}-{digest}"

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,8 +26,17 @@ if TYPE_CHECKING:
 DEFAULT = "avatars"
 BOUND = 8.0  # latents are clamped to +-BOUND: nothing a model learns lies further out
 FILES = ("config.json", "model.safetensors", "atlas.json", "atlas.safetensors", "recipe.toml")
-# What a checkpoint may hold beside FILES, as patterns; a folder with anything else in it is never replaced.
-MORE = ("README.md", "critic.safetensors", "decoder.onnx", "encoder.onnx", "figures/", "figures/*.png")
+# What a checkpoint may hold beside FILES, as patterns; a folder with anything else in it is never replaced. Earlier versions
+# left their critic and figures as PNG there.
+MORE = (
+    "README.md",
+    "critic.safetensors",
+    "decoder.onnx",
+    "encoder.onnx",
+    "figures/",
+    "figures/*.webp",
+    "figures/*.png",
+)
 
 
 @dataclass(frozen=True)
@@ -142,6 +151,7 @@ def load(source: str | Path, device: str | None = None, **hub: str | None) -> Ch
     config = model.config
     if atlas.kl.shape != (config.latent,) or atlas.examples.shape[1:] != (config.size, config.size, config.channels):
         raise BadInput(f"The atlas in {folder} belongs to another model than the one beside it.")
+    recipe = replace(recipe, model=config)  # an older recipe does not say what its model had not yet
     return Checkpoint(folder, model.to(target), atlas, recipe, hub_id)
 
 

@@ -50,7 +50,7 @@ class TrainConfig:
     kl_warmup: the share of the run over which beta rises from 0. free_bits: nats per unit at no cost. perceptual: nats per
     value of a picture for one unit of teacher.perceptual_loss while the VAE learns. ema: decay of the averaged weights, which
     are what ships. flip: mirror half of the pictures. show_data: whether the set's pictures may be shown, as examples and on
-    the card. start: the name of the held-out picture that a visitor starts from, else the most typical. categories: columns of
+    the card. start: the name of the held-out picture that a visitor starts from, else a vivid one. categories: columns of
     0 and 1 that are the values of one, such as hair = ["black_hair", "fair_hair"]. weights: columns -> how much the pixels
     that tell them most weigh in the loss, 1 to 100 (measure.regions.pixel_weights). card: words for the model card.
     """

@@ -17,6 +17,7 @@ BENCHES = {
     "static": "static:run",
     "memory": "page:memory",
     "marks": "marks:run",
+    "blur": "blur:run",
     "directions": "directions:run",
     "faces": "faces:run",
     "pictures": "pictures:run",
@@ -34,7 +35,9 @@ def main() -> None:
         help="folder with torchvision/, avatars.zip (64 pixels), avatars128.zip and faces.zip (default: $VAE_DATA, else ~/data)",
     )
     parser.add_argument(
-        "--checkpoint", action="append", help="marks, decode, directions, verdict: a name, folder or hub id; may be repeated"
+        "--checkpoint",
+        action="append",
+        help="marks, blur, decode, directions, verdict: a name, folder or hub id; may be repeated",
     )
     parser.add_argument("--set", action="append", help="train: digits or avatars; both when not given")
     parser.add_argument("--rounds", type=int, default=5, help="how often each measurement is repeated")

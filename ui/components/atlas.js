@@ -114,23 +114,23 @@ function solve(matrix, right) {
   return found;
 }
 
-// safetensors: eight bytes with the header's length, the header as JSON, then all numbers. {name: numbers, or bytes, with the
-// first dimension as its count}.
+// safetensors: eight bytes with the header's length, the header as JSON, then all numbers. {name: Float32Array, also of half
+// floats, or Uint8Array of bytes, with the first dimension as its count}.
 function tensors(data) {
   const length = Number(new DataView(data).getBigUint64(0, true));
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 8, length)));
   const found = {};
   for (const [name, { dtype, shape, data_offsets: [start, end] = [] }] of Object.entries(header)) {
-    const Numbers = { F32: Float32Array, U8: Uint8Array, F16: Uint16Array }[dtype];
+    const Numbers = { F32: Float32Array, F16: Uint16Array, U8: Uint8Array }[dtype];
     if (!Numbers) continue;
-    const read = new Numbers(data.slice(8 + length + start, 8 + length + end));
-    found[name] = Object.assign(dtype === "F16" ? Float32Array.from(read, fromHalf) : read, { count: shape[0] });
+    const numbers = new Numbers(data.slice(8 + length + start, 8 + length + end));
+    found[name] = Object.assign(dtype === "F16" ? Float32Array.from(numbers, half) : numbers, { count: shape[0] });
   }
   return found;
 }
 
-// The bits of a number in half precision -> the number. There is no infinite one and no NaN in an atlas.
-function fromHalf(bits) {
-  const power = (bits >> 10) & 31, rest = (bits & 1023) / 1024;
-  return (bits >> 15 ? -1 : 1) * (power ? 2 ** (power - 15) * (1 + rest) : 2 ** -14 * rest);
+// The number that the 16 bits of a half float stand for; not every browser has a Float16Array.
+function half(bits) {
+  const exponent = (bits >> 10) & 31, share = bits & 1023;
+  return (bits >> 15 ? -1 : 1) * (exponent ? (1 + share / 1024) * 2 ** (exponent - 15) : share * 2 ** -24);
 }

@@ -16,7 +16,7 @@
   async function ask(name, question, tries = 3) {
     let answer;
     try {
-      answer = await server[name]({ model: props.view.model, ...question });
+      answer = await server[name]({ model: props.view.model, hash: props.view.hash, ...question });
       if (!answer) throw new Error("no answer"); // what Gradio makes of a server that is gone
     } catch (error) {
       if (tries > 1) {
@@ -62,12 +62,12 @@
   };
   // With the addresses of what the browser needs to draw and read by itself.
   function view() {
-    const { decoder, encoder, weights } = props.view.files, { folder } = props;
+    const { decoder, encoder, draws, reads } = props.view.files, { folder } = props;
     const [library, glue, machine] = ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.bin"].map(name =>
       file(`${props.runtime}/${name}`));
     const where = decoder && {
       worker: file(`${folder}/model_worker.js`), runtime: { library, glue, machine }, finder: file(props.finder),
-      decoder: file(decoder), encoder: file(encoder), draws: [file(weights)], reads: [file(weights)],
+      decoder: file(decoder), encoder: file(encoder), draws: [file(draws)], reads: [file(draws), file(reads)],
     };
     return { ...props.view, where };
   }

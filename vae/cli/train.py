@@ -57,9 +57,7 @@ def run(options: argparse.Namespace) -> None:
         check(out, recipe, pictures, heldout)
         print("\n".join(told(pictures.report)), file=sys.stderr)
         progress = _learn(recipe, pictures, heldout, options, run_file)
-        numbers = publish(
-            out, progress.model, pictures, heldout, recipe, progress.history, seconds=progress.seconds, critic=progress.critic
-        )  # fmt: skip
+        numbers = publish(out, progress.model, pictures, heldout, recipe, progress.history, seconds=progress.seconds)
         print(evaluation.table(numbers))
         print(f"{run_file} keeps the run, for --resume and more --steps; delete it otherwise.", file=sys.stderr)
 

@@ -12,7 +12,7 @@ from vae.device import noise_generator
 from vae.measure.directions import fit_named
 from vae.measure.typical import fit_judge
 from vae.model import VAE, decoded, posterior_of
-from vae.priors import fit_mixture
+from vae.priors import Mixture, fit_mixture
 from vae.typicality import errors
 
 EXAMPLES = 10
@@ -45,12 +45,13 @@ def fit_atlas(
     strongest = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True))
     directions = directions * strongest.sign()  # eigenvectors have no sign of their own: the largest entry is positive
     mixture = fit_mixture(posterior.sample(noise_generator(seed)), seed)
+    again = decoded(model, of_heldout.mean)
     if may_show:
-        rows = typical(of_heldout.mean, labels, seed)
-        examples = heldout[rows if first is None else [first, *(row for row in rows if row != first)][: len(rows)]]
+        examples = heldout[telling(mixture, of_heldout.mean, heldout, again, labels, first)]
     else:
         drawn = mixture.sample(DRAWN_EXAMPLES, seed, DRAWN_TEMPERATURE)
-        examples = decoded(model, drawn[typical(drawn, seed=seed)])
+        shown = decoded(model, drawn)
+        examples = shown[telling(mixture, drawn, shown, decoded(model, posterior_of(model, shown).mean))]
     atlas = Atlas(
         kl=posterior.kl().mean(dim=0),
         mean=center,
@@ -60,7 +61,7 @@ def fit_atlas(
         named=fit_named(mean, attributes or {}),
         mixture=mixture,
         examples=np.ascontiguousarray(examples),
-        familiar_error=float(torch.quantile(errors(heldout, decoded(model, of_heldout.mean)), 0.99)),
+        familiar_error=float(torch.quantile(errors(heldout, again), 0.99)),
         likelihoods=torch.quantile(
             mixture.log_prob(of_heldout.sample(noise_generator(seed))), torch.linspace(0, 1, SHARES)
         ),
@@ -69,22 +70,42 @@ def fit_atlas(
     return replace(atlas, judge=fit_judge(model, atlas, pictures, heldout, others=others, seed=seed, known=known))
 
 
-def typical(mean: Tensor, labels: np.ndarray | None = None, seed: int = 0) -> list[int]:
-    """(N, D) posterior means -> at most EXAMPLES rows that stand for all: of each kind the one nearest to its middle.
+def telling(
+    mixture: Mixture,
+    z: Tensor,
+    pictures: np.ndarray,
+    again: np.ndarray,
+    labels: np.ndarray | None = None,
+    first: int | None = None,
+) -> list[int]:
+    """Latents (N, D), their uint8 pictures (N, H, W, C) and those remade -> at most EXAMPLES rows that show what a model can do.
 
-    Kinds are the labels (N,) where there are few and none is missing, in their order; else clusters (scikit-learn's k-means),
-    the largest first.
+    They are of the half that is remade best for its contrast, of this the half that is likeliest under the mixture, of this the
+    half with most colour, contrast and light. Where the labels (N,) are few and none is missing: of each the most vivid, in
+    their order. Else the most vivid, then always the one that is farthest from those chosen, in whitened latents. first: a row
+    to begin with.
     """
-    from sklearn.cluster import KMeans
+    vivid = np.array([p.std((0, 1)).mean() + np.ptp(p, 2).mean() + p.mean() / 2 for p in pictures])
+    blur = errors(pictures, again).numpy() / [p.var() + 1 for p in pictures]
+    qualities = (-blur, mixture.log_prob(z).numpy(), vivid)
 
-    count = min(EXAMPLES, len(mean))
-    if labels is not None and len(set(labels)) <= count and (labels == labels).all():  # a gap is NaN, unlike itself
-        kinds, order = labels, sorted(set(labels))
-    else:
-        kinds = KMeans(count, n_init=1, random_state=seed).fit_predict(mean.numpy())
-        order = sorted(set(kinds), key=lambda kind: -(kinds == kind).sum())
-    chosen = []
-    for kind in order:
-        rows = np.flatnonzero(kinds == kind)
-        chosen.append(int(rows[(mean[rows] - mean[rows].mean(dim=0)).norm(dim=1).argmin()]))
-    return chosen
+    def best(rows: np.ndarray, least: int) -> np.ndarray:
+        for quality in qualities:
+            rows = rows[np.argsort(-quality[rows], kind="stable")[: max(least, len(rows) // 2)]]
+        return rows  # the most vivid first
+
+    chosen = [] if first is None else [first]
+    if labels is not None and len(set(labels)) <= EXAMPLES and (labels == labels).all():  # a gap is NaN, unlike itself
+        left = sorted(set(labels) - set(labels[chosen]))
+        return chosen + [int(best(np.flatnonzero(labels == label), 1)[0]) for label in left]
+    rows = best(np.arange(len(z)), EXAMPLES)
+    rows = np.array([*chosen, *rows[rows != first]])
+    spread = torch.cov(z.T.double(), correction=0).reshape(z.shape[1], -1)
+    spread += (1e-3 * spread.trace() / len(spread) + 1e-9) * torch.eye(len(spread))
+    white = torch.linalg.solve_triangular(torch.linalg.cholesky(spread), z[rows].T.double(), upper=False).T
+    apart, places = torch.full((len(rows),), torch.inf, dtype=torch.float64), [0]
+    while len(places) < min(EXAMPLES, len(rows)):
+        apart = apart.minimum((white - white[places[-1]]).norm(dim=1))
+        apart[places] = -1  # also where others are the same
+        places.append(int(apart.argmax()))
+    return rows[places].tolist()

@@ -1,11 +1,13 @@
 """Encoder and decoder as ONNX graphs, for a browser or whatever else has no PyTorch.
 
 A graph is a few kilobytes: its weights stay in model.safetensors, fp16 as they are there, as ONNX's external data, and are
-cast to fp32 when a session opens. So they are stored once, and fetched once for both. Inputs and outputs are fp32.
+cast to fp32 when a session opens. So they are stored once, and fetched once for both. Inputs and outputs are fp32. As a graph
+knows its weights by their places in the file alone, it carries the file's digest: with any other it would draw nonsense.
 """
 
 import copy
 import filecmp
+import hashlib
 import importlib.util
 import json
 import shutil
@@ -23,7 +25,7 @@ from vae.publish.folder import refuse_foreign
 from vae.storage.files import written_folder
 
 WEIGHTS = "model.safetensors"
-GRAPHS = ("decoder.onnx", "encoder.onnx")
+GRAPHS, PARTS = ("decoder.onnx", "encoder.onnx"), ("draws.bin", "reads.bin")
 OPSET = 18
 
 
@@ -59,16 +61,35 @@ def export(checkpoint: Checkpoint, folder: Path | None = None) -> list[Path]:
     if (folder / WEIGHTS).is_file() and not filecmp.cmp(weights, folder / WEIGHTS, shallow=False):
         raise BadInput(f"{folder} holds the weights of another model; name another folder.")
     vae, config = copy.deepcopy(checkpoint.model).cpu(), checkpoint.model.config  # others may be drawing with it
-    x, places = torch.zeros(2, config.channels, config.size, config.size), _places(weights)
+    x, z = torch.zeros(2, config.channels, config.size, config.size), torch.zeros(2, config.latent)
+    places, digest = _places(weights), checkpoint.digest
     with written_folder(folder) as beside:
         if folder.is_dir():
             shutil.copytree(folder, beside, dirs_exist_ok=True)
         if not (beside / WEIGHTS).is_file():
             shutil.copyfile(weights, beside / WEIGHTS)
-        decoder = _graph(_Half(vae, VAE.decode), torch.zeros(2, config.latent), ["z"], ["picture"], places)
+        decoder = _graph(_Half(vae, VAE.decode), z, ["z"], ["picture"], places, digest)
         (beside / "decoder.onnx").write_bytes(decoder)
-        (beside / "encoder.onnx").write_bytes(_graph(_Half(vae, _encode), x, ["x"], ["mean", "logvar"], places))
+        (beside / "encoder.onnx").write_bytes(_graph(_Half(vae, _encode), x, ["x"], ["mean", "logvar"], places, digest))
     return [folder / name for name in GRAPHS]
+
+
+def pieces(checkpoint: Checkpoint, folder: Path | None = None) -> dict[str, bytes]:
+    """What draws and reads without PyTorch, by name: GRAPHS from the folder, by default the checkpoint's own, and WEIGHTS in two.
+
+    PARTS[0] is what the decoder needs of the weights; the encoder needs it with PARTS[1] after it. {} where the folder lacks a
+    graph, or where one of them or the weights are no longer those of the checkpoint that was loaded.
+    """
+    folder, weights = folder or checkpoint.folder, checkpoint.folder / WEIGHTS
+    if not all((folder / name).is_file() for name in GRAPHS):
+        return {}
+    found, content = {name: (folder / name).read_bytes() for name in GRAPHS}, weights.read_bytes()
+    digest, end = checkpoint.digest.encode(), decoder_end(weights)
+    if hashlib.sha256(content).hexdigest()[:12] != checkpoint.digest or any(
+        digest not in graph for graph in found.values()
+    ):
+        return {}
+    return found | dict(zip(PARTS, (content[:end], content[end:]), strict=True))
 
 
 def decoder_end(weights: Path) -> int:
@@ -83,7 +104,9 @@ def decoder_end(weights: Path) -> int:
     return end
 
 
-def _graph(module: nn.Module, example: Tensor, inputs: list[str], outputs: list[str], places: dict) -> bytes:
+def _graph(
+    module: nn.Module, example: Tensor, inputs: list[str], outputs: list[str], places: dict, digest: str
+) -> bytes:
     from onnx import TensorProto, helper
 
     with warnings.catch_warnings():
@@ -95,6 +118,7 @@ def _graph(module: nn.Module, example: Tensor, inputs: list[str], outputs: list[
     assert program is not None  # as it is with dynamo
     model = program.model_proto
     del model.metadata_props[:]
+    model.metadata_props.add(key=WEIGHTS, value=digest)
     casts = []
     for tensor in model.graph.initializer:
         start, length, shape = places.get(tensor.name.removeprefix("vae."), (0, 0, None))

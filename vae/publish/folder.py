@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from vae import checkpoints
 from vae.checkpoints import FILES, MORE
@@ -23,7 +22,6 @@ from vae.model import VAE, VAEConfig
 from vae.publish.card import card
 from vae.publish.figures import draw_figures
 from vae.recipe import TrainConfig
-from vae.sharpen import critic as critics
 from vae.storage import atlases
 from vae.storage.files import claimed, read_text, written_folder
 
@@ -52,15 +50,13 @@ def check(folder: Path, recipe: TrainConfig, train: Pictures, heldout: Pictures,
 
 def publish(
     folder: str | Path, model: VAE, train: Pictures, heldout: Pictures, recipe: TrainConfig, history: list[list[float]],
-    *, seconds: float = 0.0, critic: nn.Module | None = None, figures: bool = True,
-    others: Sequence[np.ndarray] = (),
+    *, seconds: float = 0.0, figures: bool = True, others: Sequence[np.ndarray] = (),
 ) -> dict[str, float]:  # fmt: skip
     """Writes the checkpoint folder, whole and at once; returns evaluate's figures on the held-out pictures.
 
-    All that is measured is measured on the weights as they were saved, in half precision. history is Progress.history; a critic
-    is saved beside the weights. Without figures the card has none and the atlas is fitted on fewer pictures: a visitor waits
-    for it. others: pictures of other sets in the model's form, from which the atlas learns what is none of its own. BadInput as
-    check says.
+    All that is measured is measured on the weights as they were saved, in half precision. history is Progress.history.
+    Without figures the card has none and the atlas is fitted on fewer pictures: a visitor waits for it. others: pictures of
+    other sets in the model's form, from which the atlas learns what is none of its own. BadInput as check says.
     """
     folder = Path(folder)
     check(folder, recipe, train, heldout, figures)
@@ -70,8 +66,6 @@ def publish(
     with written_folder(folder) as beside:
         model.save_pretrained(beside)
         (beside / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
-        if critic is not None:
-            critics.save(critic, beside / "critic.safetensors")
         shipped = VAE.from_pretrained(beside).to(model.device)
         known = train if figures else train.take(slice(0, KEPT_PICTURES))
         atlas = fit_atlas(

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vae import latents
 from vae.losses import negative_elbo
@@ -40,7 +40,6 @@ class Progress:
     model: VAE  # the averaged weights, in eval mode; they go on changing while the run does
     history: list[list[float]]  # [step, reconstruction, kl] of every Progress so far
     heldout: float | None = None  # the negative ELBO of held-out pictures, when due
-    critic: nn.Module | None = None  # where the recipe has one
     critic_loss: float = 0.0  # near 0.69 where the critic cannot tell drawn from real
     note: str = ""  # what the reader should know, such as a step back after a loss that was no number
     reconstructions: np.ndarray | None = None  # uint8: the preview's pictures through the model, when due
@@ -103,7 +102,6 @@ class Report:
             model=run.average,
             history=run.history,
             heldout=heldout,
-            critic=run.critics and run.critics.critic,
             critic_loss=self.figures[4],
             note=self.note,
             done=over,

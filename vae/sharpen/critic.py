@@ -9,9 +9,7 @@ real and at drawn ones (R1 and R2, Mescheder et al. 2018; both, as in Huang et a
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -81,12 +79,6 @@ class Critics(nn.Module):
         super().__init__()
         self.critic = Critic(channels, sharpen.critic_widths)
         self.jury = Jury() if sharpen.jury else None
-
-
-def save(critic: nn.Module, path: Path) -> None:
-    """Writes the weights in half precision."""
-    state = {name: tensor.detach().half().contiguous().cpu() for name, tensor in critic.state_dict().items()}
-    safetensors.torch.save_file(state, path)
 
 
 def shifted(pictures: list[Tensor], shift: Tensor) -> list[Tensor]:
