@@ -15,7 +15,7 @@ from torch import Tensor
 from vae import latents
 from vae.errors import BadInput
 from vae.priors import Mixture
-from vae.typicality import Judge, Verdict, errors, share_below, upload_inputs
+from vae.typicality import Judge, Verdict, errors, share_below, upload_inputs, verdict
 
 PRIORS = ("normal", "mixture")
 ACTIVE_NATS = 0.01  # a unit that says less than this on average is asleep
@@ -92,22 +92,21 @@ class Atlas:
         density = self.mixture.log_prob(z.cpu())
         if self.judge is None:
             return Verdict(share_below(density, self.likelihoods), ["density"] * len(z))
-        return self.judge.of(self.principal(z.cpu()), density)
+        found = {"density": density, "critic": self.judge.latents(self.principal(z.cpu()))}
+        return verdict(found, self.judge.latent_quantiles)
 
     def verdict_of_uploads(self, pictures: np.ndarray, again: np.ndarray, z: Tensor) -> Verdict:
         """uint8 (N, H, W, C), the same as it comes back, and its posterior's mean (N, D) -> the verdict on uploads."""
         error = errors(pictures, again)
         if self.judge is None:
             return Verdict((error <= self.familiar_error).float(), ["error"] * len(error))
-        return self.judge.of_uploads(upload_inputs(pictures, again, z), error, self.mixture.log_prob(z))
+        critic = self.judge.uploads(upload_inputs(pictures, again, z))
+        found = {"density": self.mixture.log_prob(z), "error": -error, "critic": critic}
+        return verdict(found, self.judge.upload_quantiles)
 
     def principal(self, z: Tensor) -> Tensor:
         """(N, D) -> (N, D): along the principal directions, from the mean."""
         return (z - self.mean) @ self.directions.T
-
-    def realism(self, z: Tensor) -> Tensor:
-        """(N, D) -> (N,): the greater, the more like a real picture's latent than like one of the mixture; 0 without a judge."""
-        return torch.zeros(len(z)) if self.judge is None else self.judge.realism(self.principal(z.cpu()))
 
     @property
     def active(self) -> Tensor:

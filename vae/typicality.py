@@ -1,7 +1,7 @@
-"""Whether a latent or an upload is like what a model has learnt: one verdict from density, reconstruction error and critics.
+"""Whether a latent or an upload is like what a model has learnt: one verdict from density, reconstruction error and a critic.
 
-A critic is a small network that was taught real against broken (noise-contrastive estimation: Gutmann and Hyvarinen 2010;
-outlier exposure: Hendrycks et al. 2019). vae.measure.typical fits it; here it only answers, on the CPU.
+A critic is a small network that has learnt to tell real from broken (outlier exposure: Hendrycks et al. 2019).
+vae.measure.typical fits it; here it only answers, on the CPU.
 """
 
 from dataclasses import dataclass
@@ -14,32 +14,46 @@ from torch import Tensor
 from vae.model import BATCH, to_tensor
 
 FINE = 0.07  # a typicality from which on the verdict is fine: 93 % of held-out pictures
+HIDDEN = 128  # units in each of a critic's two hidden layers
 FIELDS, COLOURS = 4, 8  # rows and columns in which a picture's errors and edges, and its colours, are averaged
 FAR = 8.0  # standard deviations at which an input of a critic is cut
-OTHERS = 5.0  # how much more a measure may say than the critic before it counts: the critic tells the most
-# The rows of quantiles, for latents and for uploads.
-LATENT_MEASURES, UPLOAD_MEASURES = ("density", "critic", "least"), ("density", "error", "critic", "least")
+OTHERS = 5.0  # by how much less a measure counts than the critic, which tells the most
 
 
 @dataclass(frozen=True)
 class Critic:
-    """(N, I) -> (N, O) logits: inputs less center (I,), over scale (I,), cut at FAR; then linear layers with SiLU between.
+    """(N, I) -> (N,): the log odds of real against broken, but for a constant.
 
-    layers: weight (outputs, inputs) and bias (outputs,) of each.
+    Inputs less center (I,), over scale (I,), are cut at FAR; then come linear layers with SiLU between, as weight (outputs,
+    inputs) and bias (outputs,) in turn.
     """
 
     center: Tensor
     scale: Tensor
-    layers: tuple[tuple[Tensor, Tensor], ...]
+    layers: tuple[Tensor, ...]
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        x = self.standardized(inputs)
-        for weight, bias in self.layers[:-1]:
-            x = F.silu(F.linear(x, weight, bias))
-        return F.linear(x, *self.layers[-1])
+        x, (*inner, weight, bias) = self.standardized(inputs), self.layers
+        for before, shift in zip(inner[::2], inner[1::2], strict=True):
+            x = F.silu(F.linear(x, before, shift))
+        return F.linear(x, weight, bias)[:, 0]
 
     def standardized(self, inputs: Tensor) -> Tensor:
         return ((inputs - self.center) / self.scale).clamp(-FAR, FAR)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What an atlas knows of real and broken: a critic of latents (N, D) in principal axes, and one of upload_inputs.
+
+    Quantiles are of held-out pictures, from the least to the greatest and in equal shares: (3, Q) of latents, by density, critic
+    and the least of their shares; (4, Q) of uploads, by density, error, critic and the least.
+    """
+
+    latents: Critic
+    uploads: Critic
+    latent_quantiles: Tensor
+    upload_quantiles: Tensor
 
 
 @dataclass(frozen=True)
@@ -57,50 +71,16 @@ class Verdict:
         return self.typicality >= FINE
 
 
-@dataclass(frozen=True)
-class Judge:
-    """What tells typical latents and uploads of one model, against quantiles of its held-out pictures.
-
-    latents: the critic of latents (N, D) in principal axes, with logits for real, drawn from the mixture, broken. uploads: the
-    critic of upload_inputs, with logits for real, broken. Quantiles (Q,), from the least to the greatest and in equal shares, are
-    of each measure by its name, and of the least share that they give ("least").
-    """
-
-    latents: Critic
-    uploads: Critic
-    latent_quantiles: dict[str, Tensor]
-    upload_quantiles: dict[str, Tensor]
-
-    def realism(self, z: Tensor) -> Tensor:
-        """(N, D) -> (N,): log p(z | real) - log p(z | mixture), but for a constant."""
-        logits = self.latents(z)
-        return logits[:, 0] - logits[:, 1]
-
-    def of(self, z: Tensor, density: Tensor) -> Verdict:
-        """(N, D) and the mixture's log density (N,) there -> the verdict on latents."""
-        return verdict({"density": density, "critic": sureness(self.latents(z))}, self.latent_quantiles)
-
-    def of_uploads(self, inputs: Tensor, error: Tensor, density: Tensor) -> Verdict:
-        """N uploads' upload_inputs (N, I), errors (N,) and log density (N,) of the posterior's mean -> the verdict on them."""
-        found = {"density": density, "error": -error, "critic": sureness(self.uploads(inputs))}
-        return verdict(found, self.upload_quantiles)
+def verdict(values: dict[str, Tensor], quantiles: Tensor) -> Verdict:
+    """M measures' values (N,) and a judge's quantiles (M + 1, Q) -> how typical each is, by the measure that says least."""
+    least, place = shares(values, quantiles[:-1]).min(dim=0)
+    return Verdict(share_below(least, quantiles[-1]), [list(values)[row] for row in place.tolist()])
 
 
-def sureness(logits: Tensor) -> Tensor:
-    """(N, O) -> (N,): log p(real) - log p(broken), the first answer and the last."""
-    return logits[:, 0] - logits[:, -1]
-
-
-def verdict(values: dict[str, Tensor], quantiles: dict[str, Tensor]) -> Verdict:
-    """Each measure's (N,) values and its quantiles of held-out ones -> how typical each is by the measure that says least."""
-    least, place = shares(values, quantiles).min(dim=0)
-    return Verdict(share_below(least, quantiles["least"]), [list(values)[row] for row in place.tolist()])
-
-
-def shares(values: dict[str, Tensor], quantiles: dict[str, Tensor]) -> Tensor:
-    """-> (measures, N): the share of held-out ones under each value, OTHERS times that where the measure is no critic."""
-    found = {name: share_below(value, quantiles[name]) for name, value in values.items()}
-    return torch.stack([share if name == "critic" else OTHERS * share for name, share in found.items()])
+def shares(values: dict[str, Tensor], quantiles: Tensor) -> Tensor:
+    """-> (M, N): the share of held-out ones under each value, OTHERS times that where the measure is no critic."""
+    rows = zip(values.items(), quantiles, strict=True)
+    return torch.stack([share_below(value, row) * (1 if name == "critic" else OTHERS) for (name, value), row in rows])
 
 
 def share_below(values: Tensor, quantiles: Tensor) -> Tensor:

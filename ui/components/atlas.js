@@ -64,11 +64,6 @@ export class Atlas {
     return this.judge && this.judge.ofUpload(uploadInputs(picture, again, z), squaredError(picture, again), this.likelihood(z));
   }
 
-  // The greater, the more like a real picture's latent than like one of the mixture; 0 without a judge.
-  realism(z) {
-    return this.judge?.realism(this.principal(z)) ?? 0;
-  }
-
   // z along the principal directions, from the mean.
   principal(z) {
     const D = this.latent, from = Array.from(z, (value, i) => value - this.mean[i]);

@@ -2,7 +2,6 @@
 
 export const FINE = 0.07; // a typicality from which on the verdict is fine
 const FIELDS = 4, COLOURS = 8, FAR = 8, OTHERS = 5;
-const LATENT_MEASURES = ["density", "critic", "least"], UPLOAD_MEASURES = ["density", "error", "critic", "least"];
 
 export class Judge {
   // found: {name: numbers} of an atlas that has one.
@@ -10,54 +9,42 @@ export class Judge {
     this.latents = critic(found, "latents");
     this.uploads = critic(found, "uploads");
     const all = found["judge.quantiles"], each = all.length / all.count;
-    const rows = Array.from({ length: all.count }, (_, row) => all.subarray(row * each, (row + 1) * each));
-    this.latentQuantiles = Object.fromEntries(LATENT_MEASURES.map(name => [name, rows.shift()]));
-    this.uploadQuantiles = Object.fromEntries(UPLOAD_MEASURES.map(name => [name, rows.shift()]));
-  }
-
-  // z: in principal axes. log p(z | real) - log p(z | mixture), but for a constant.
-  realism(z) {
-    const [real, drawn] = this.latents(z);
-    return real - drawn;
+    this.quantiles = Array.from({ length: all.count }, (_, row) => all.subarray(row * each, (row + 1) * each));
   }
 
   // z: in principal axes; density: the mixture's there. {typicality, against: the measure that says least}
   of(z, density) {
-    return verdict({ density, critic: sureness(this.latents(z)) }, this.latentQuantiles);
+    return verdict({ density, critic: this.latents(z) }, this.quantiles.slice(0, 3));
   }
 
   ofUpload(inputs, error, density) {
-    return verdict({ density, error: -error, critic: sureness(this.uploads(inputs)) }, this.uploadQuantiles);
+    return verdict({ density, error: -error, critic: this.uploads(inputs) }, this.quantiles.slice(3));
   }
 }
 
-// A network: numbers -> its answers' logits.
+// A network: numbers -> the log odds of real against broken, but for a constant.
 function critic(found, name) {
-  const part = key => found[`judge.${name}.${key}`];
-  const center = part("center"), scale = part("scale");
-  const layers = [0, 1, 2].map(place => [part(`${place}.weight`), part(`${place}.bias`)]);
+  const [center, scale, ...layers] = Array.from({ length: 8 }, (_, place) => found[`judge.${name}.${place}`]);
   return inputs => {
     let x = Float64Array.from(center, (middle, i) => Math.max(-FAR, Math.min(FAR, (inputs[i] - middle) / scale[i])));
-    for (const [place, [weight, bias]] of layers.entries()) {
-      const wide = x.length, before = x;
-      x = Float64Array.from(bias, (sum, row) => {
+    for (let place = 0; place < layers.length; place += 2) {
+      const weight = layers[place], before = x, wide = before.length, isLast = place + 2 === layers.length;
+      x = Float64Array.from(layers[place + 1], (sum, row) => {
         for (let i = 0; i < wide; i++) sum += weight[row * wide + i] * before[i];
-        return place < 2 ? sum / (1 + Math.exp(-sum)) : sum;
+        return isLast ? sum : sum / (1 + Math.exp(-sum));
       });
     }
-    return x;
+    return x[0];
   };
 }
 
-const sureness = logits => logits[0] - logits[logits.length - 1];
-
 function verdict(values, quantiles) {
   let least = Infinity, against;
-  for (const [name, value] of Object.entries(values)) {
-    const share = shareBelow(value, quantiles[name]) * (name === "critic" ? 1 : OTHERS);
+  for (const [row, [name, value]] of Object.entries(values).entries()) {
+    const share = shareBelow(value, quantiles[row]) * (name === "critic" ? 1 : OTHERS);
     if (share < least) [least, against] = [share, name];
   }
-  return { typicality: shareBelow(least, quantiles.least), against };
+  return { typicality: shareBelow(least, quantiles.at(-1)), against };
 }
 
 // The share of what has these quantiles, from the least to the greatest and in equal shares, that is under the value.

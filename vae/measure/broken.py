@@ -49,12 +49,6 @@ def _rolled(picture: np.ndarray, other: np.ndarray, rng: Generator) -> np.ndarra
     return np.roll(picture, rng.integers(len(picture) // 3, 2 * len(picture) // 3), axis=rng.integers(2))
 
 
-def _posterized(picture: np.ndarray, other: np.ndarray, rng: Generator) -> np.ndarray:
-    """Two or three steps of each colour."""
-    steps = 255 / rng.integers(1, 3)
-    return (np.round(picture / steps) * steps).astype(np.uint8)
-
-
 BREAKS: dict[str, Break] = {
     "upside down": lambda picture, other, rng: picture[::-1],
     "turned": _turned,

@@ -1,6 +1,5 @@
 """The atlas of a trained model, from pictures: made once, saved beside the weights."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -29,13 +28,11 @@ def fit_atlas(
     first: int | None = None,
     may_show: bool = True,
     seed: int = 0,
-    others: Sequence[np.ndarray] = (),
 ) -> Atlas:
     """The atlas of a model from uint8 pictures (N, H, W, C) and, where there are any, their attributes (N,).
 
     heldout: pictures that calibrate what is familiar and that a visitor may start from; labels (of heldout): their kinds;
-    first: the row of the one to begin with; others: pictures of other sets in the model's form, which fit_judge learns from.
-    Where may_show is false, a visitor starts from pictures that the model drew itself.
+    first: the row of the one to begin with. Where may_show is false, a visitor starts from pictures that the model drew itself.
     """
     posterior, of_heldout = posterior_of(model, pictures), posterior_of(model, heldout)
     mean = posterior.mean
@@ -66,8 +63,7 @@ def fit_atlas(
             mixture.log_prob(of_heldout.sample(noise_generator(seed))), torch.linspace(0, 1, SHARES)
         ),
     )
-    known = (posterior, of_heldout)
-    return replace(atlas, judge=fit_judge(model, atlas, pictures, heldout, others=others, seed=seed, known=known))
+    return replace(atlas, judge=fit_judge(model, atlas, pictures, posterior, heldout, of_heldout, seed))
 
 
 def telling(

@@ -17,7 +17,7 @@ from vae.errors import BadInput
 from vae.priors import COMPONENTS, Mixture
 from vae.storage.files import read_text
 from vae.storage.tensors import Heads, read_tensors
-from vae.typicality import COLOURS, FIELDS, LATENT_MEASURES, UPLOAD_MEASURES, Critic, Judge
+from vae.typicality import COLOURS, FIELDS, HIDDEN, Critic, Judge
 
 PLAIN = ("kl", "mean", "covariance", "directions", "spreads", "likelihoods")  # saved under their own names
 KEYS = ("name", "measure", "score", "share")  # of a named direction
@@ -25,7 +25,7 @@ MIXTURE = ("weights", "means", "factors")
 # Saved as float16: of the shipped atlases typicality moves by under 0.005, a sample by under 0.003, its picture by a step of
 # 255. Not the covariance, whose small eigenvalues a knob's reading divides by: readings moved by 0.8 of a step.
 HALF = ("directions", "mixture.means", "mixture.factors")
-JUDGE = "judge.quantiles"  # (7, SHARES): of latents, then of uploads
+JUDGE, CRITICS = "judge.quantiles", ("latents", "uploads")
 
 
 def save(atlas: Atlas, folder: Path) -> None:
@@ -59,31 +59,20 @@ def packed(atlas: Atlas, **others: torch.Tensor) -> bytes:
 
 def _of_judge(judge: Judge) -> dict[str, Tensor]:
     """A judge's tensors by name, its critics in half precision, as they were fitted."""
-    rows = [judge.latent_quantiles[name] for name in LATENT_MEASURES]
-    tensors = {JUDGE: torch.stack([*rows, *(judge.upload_quantiles[name] for name in UPLOAD_MEASURES)])}
-    for name, critic in (("latents", judge.latents), ("uploads", judge.uploads)):
-        halves = {"center": critic.center, "scale": critic.scale}
-        for place, (weight, bias) in enumerate(critic.layers):
-            halves |= {f"{place}.weight": weight, f"{place}.bias": bias}
-        tensors |= {f"judge.{name}.{part}": tensor.half() for part, tensor in halves.items()}
+    tensors = {JUDGE: torch.cat([judge.latent_quantiles, judge.upload_quantiles])}
+    for name in CRITICS:
+        critic = getattr(judge, name)
+        for place, part in enumerate((critic.center, critic.scale, *critic.layers)):
+            tensors[f"judge.{name}.{place}"] = part.half()
     return tensors
 
 
 def _judge(tensors: dict[str, Tensor]) -> Judge:
     """What _of_judge made."""
-
-    def critic(name: str) -> Critic:
-        of = {part: tensors[f"judge.{name}.{part}"].float() for part in ("center", "scale")}
-        layers = [
-            [tensors[f"judge.{name}.{place}.{part}"].float() for part in ("weight", "bias")] for place in range(3)
-        ]
-        return Critic(**of, layers=tuple((weight, bias) for weight, bias in layers))
-
-    latents, uploads = tensors[JUDGE].split([len(LATENT_MEASURES), len(UPLOAD_MEASURES)])
-    return Judge(
-        critic("latents"), critic("uploads"),
-        dict(zip(LATENT_MEASURES, latents, strict=True)), dict(zip(UPLOAD_MEASURES, uploads, strict=True)),
-    )  # fmt: skip
+    parts = ([tensors[f"judge.{name}.{place}"].float() for place in range(8)] for name in CRITICS)
+    latents, uploads = (Critic(center, scale, tuple(layers)) for center, scale, *layers in parts)
+    of_latents, of_uploads = tensors[JUDGE].split([3, 4])
+    return Judge(latents, uploads, of_latents, of_uploads)
 
 
 def load(folder: Path) -> Atlas:
@@ -96,7 +85,7 @@ def load(folder: Path) -> Atlas:
         tensors = read_tensors(folder / "atlas.safetensors", lambda heads: _check_heads(heads, len(rows), shape))
         if not (tensors["mixture.weights"] > 0).all():
             raise ValueError("it has weights that are not positive")
-        if any((tensors[name] <= 0).any() for name in tensors if name.endswith(".scale")):
+        if JUDGE in tensors and not all((tensors[f"judge.{name}.1"] > 0).all() for name in CRITICS):
             raise ValueError("it has a scale that is not positive")
         if JUDGE in tensors and (tensors[JUDGE].diff(dim=1) < 0).any():
             raise ValueError("it has quantiles that fall")
@@ -139,22 +128,11 @@ def _check_heads(found: Heads, named: int, shape: Any) -> None:
     wanted |= {"mixture.factors": ("F32", parts, units, units)} | ({"named": ("F32", named, units)} if named else {})
     halves = {name: ("F16", *shape) for name, (_, *shape) in wanted.items() if name in HALF}
     if JUDGE in found:
-        wanted |= {JUDGE: ("F32", len(LATENT_MEASURES) + len(UPLOAD_MEASURES), SHARES)}
-        for critic, inputs, answers in (
-            ("latents", units, 3),
-            ("uploads", units + channels * COLOURS**2 + 3 * FIELDS**2, 2),
-        ):
-            hidden = found[f"judge.{critic}.0.bias"][1]
-            shapes: Heads = {"center": (inputs,), "scale": (inputs,), "0.weight": (hidden, inputs), "0.bias": (hidden,)}
-            shapes |= {
-                "1.weight": (hidden, hidden),
-                "1.bias": (hidden,),
-                "2.weight": (answers, hidden),
-                "2.bias": (answers,),
-            }
-            wanted |= {f"judge.{critic}.{name}": ("F16", *shape) for name, shape in shapes.items()}
-            if not 0 < hidden <= 512:
-                raise ValueError(f"it has a critic of {hidden} hidden units")
+        wanted[JUDGE] = ("F32", 7, SHARES)
+        for name, inputs in zip(CRITICS, (units, units + channels * COLOURS**2 + 3 * FIELDS**2), strict=True):
+            layers = ((HIDDEN, inputs), (HIDDEN,), (HIDDEN, HIDDEN), (HIDDEN,), (1, HIDDEN), (1,))
+            shapes = enumerate(((inputs,), (inputs,), *layers))
+            wanted |= {f"judge.{name}.{place}": ("F16", *shape) for place, shape in shapes}
     if found not in (wanted | halves, wanted):  # all of an earlier version's are F32
         raise ValueError("its shapes or types are not an atlas's")
     if not (units and pictures) or units > 512 or parts > max(COMPONENTS) or pictures > 1000 or side > 256:
