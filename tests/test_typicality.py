@@ -17,7 +17,7 @@ from vae.model import VAE, VAEConfig, decoded, posterior_of
 from vae.recipe import TrainConfig
 from vae.storage import atlases
 from vae.training import train
-from vae.typicality import COLOURS, FAR, FIELDS, FINE, Critic, Verdict, errors, share_below, upload_inputs
+from vae.typicality import COLOURS, FAR, FIELDS, FINE, Critic, Verdict, errors, input_count, share_below, upload_inputs
 
 CONFIG = VAEConfig(size=16, channels=1, latent=6, widths=(16, 32), stem=2)
 
@@ -81,16 +81,32 @@ def test_what_a_critic_sees_of_an_upload(channels):
     pictures, again = rng.integers(0, 256, (2, 3, 16, 16, channels), dtype=np.uint8)
     z = torch.randn(3, 5)
     found = upload_inputs(pictures, again, z)
-    assert found.shape == (3, 5 + channels * COLOURS**2 + 3 * FIELDS**2)
+    assert found.shape == (3, input_count(5, channels))
     x, other = pictures[2] / 255, again[2] / 255
-    steps = np.diff(x.mean(axis=2), axis=1) ** 2  # 15 columns in four fields that overlap
+    grey = x.mean(axis=2)
+    steps = np.diff(grey, axis=1) ** 2  # 15 columns in four fields that overlap
     assert torch.equal(found[:, :5], z)
-    assert found[2, 5] == pytest.approx(x[:2, :2, 0].mean(), abs=1e-6)
+    assert found[2, 5] == pytest.approx(grey[:2, :2].mean(), abs=1e-6)
+    if channels == 3:
+        assert found[2, 5 + 2 * COLOURS**2] == pytest.approx((x[:2, :2, 1] - x[:2, :2, 2]).mean(), abs=1e-6)
     of_errors = found[2, 5 + channels * COLOURS**2 :]
     assert of_errors[0] == pytest.approx(np.log(((x - other)[:4, :4] ** 2).mean() + 1e-5), abs=1e-5)
     assert of_errors[5] == pytest.approx(np.log(((x - other)[4:8, 4:8] ** 2).mean() + 1e-5), abs=1e-5)
     assert of_errors[FIELDS**2] == pytest.approx(np.log(steps[:4, :4].mean() + 1e-5), abs=1e-5)
     assert of_errors[FIELDS**2 + 3] == pytest.approx(np.log(steps[:4, 11:].mean() + 1e-5), abs=1e-5)
+
+
+def test_a_critic_sees_seams_from_edge_to_edge():
+    """Noise, of which the right half is brighter, and a picture whose first row is its last."""
+    pictures = np.random.default_rng(0).integers(90, 110, (2, 16, 16, 1), dtype=np.uint8)
+    pictures[0, :, 9:] += 100
+    pictures[1, -1] = pictures[1, 0]
+    across_rows, across_columns = upload_inputs(pictures, pictures, torch.empty(2, 0))[:, -8:].split(4, dim=1)
+    step = [abs(pictures[0, :, i] / 255.0 - pictures[0, :, i - 1] / 255.0).mean() + 1e-3 for i in (8, 9, 10)]
+    assert across_columns[0, 0] == pytest.approx(np.log(step[1]) - np.log(step[0] * step[2]) / 2, abs=1e-5)
+    assert across_columns[0, 0] > 1.5 and (across_columns[0, 1:3] < 1).all() and (across_rows[:, :3] < 1).all()
+    assert across_rows[1, 3] == pytest.approx(np.log(1e-3), abs=1e-5)
+    assert across_rows[0, 3] > np.log(0.01)
 
 
 def test_held_out_pictures_are_fine_and_broken_ones_are_not(known, atlas):

@@ -16,6 +16,7 @@ from vae.model import BATCH, to_tensor
 FINE = 0.07  # a typicality from which on the verdict is fine: 93 % of held-out pictures
 HIDDEN = 128  # units in each of a critic's two hidden layers
 FIELDS, COLOURS = 4, 8  # rows and columns in which a picture's errors and edges, and its colours, are averaged
+SEAMS = 3  # each way that a critic sees: edges as long as the whole picture, as where two were joined
 FAR = 8.0  # standard deviations at which an input of a critic is cut
 OTHERS = 5.0  # by how much less a measure counts than the critic, which tells the most
 
@@ -94,17 +95,34 @@ def errors(pictures: np.ndarray, again: np.ndarray) -> Tensor:
     return torch.tensor([np.square((one.astype(np.float32) - other) / 255).mean() for one, other in pairs])
 
 
-def upload_inputs(pictures: np.ndarray, again: np.ndarray, z: Tensor) -> Tensor:
-    """uint8 (N, H, W, C), the same as it comes back, and its posterior's mean (N, D) -> (N, D + C COLOURS**2 + 3 FIELDS**2).
+def input_count(units: int, channels: int) -> int:
+    """How many numbers upload_inputs gives of a picture."""
+    return units + channels * COLOURS**2 + 3 * FIELDS**2 + 2 * (SEAMS + 1)
 
-    What a critic of uploads sees: z, colours, and the logs of mean squares of errors and of steps across and down. With logvar,
-    which says what was learnt by heart, more broken scenes passed (31 % of those upside down, else 22 %).
+
+def upload_inputs(pictures: np.ndarray, again: np.ndarray, z: Tensor) -> Tensor:
+    """uint8 (N, H, W, C), the same as it comes back, and its posterior's mean (N, D) -> (N, input_count): what a critic sees.
+
+    That is z, grey and the differences of colours in COLOURS by COLOURS fields, the logs of the mean squares of errors and of
+    steps across and down in FIELDS by FIELDS, and the seams both ways. Logvar is left out: it says what was learnt by heart.
     """
-    rows = [torch.empty(0, pictures.shape[3] * COLOURS**2 + 3 * FIELDS**2)]
+    rows = [torch.empty(0, input_count(0, pictures.shape[3]))]
     for some in range(0, len(pictures), BATCH):
         x, other = (to_tensor(part[some : some + BATCH]) for part in (pictures, again))
         grey = x.mean(dim=1, keepdim=True)
+        colours = torch.cat([grey, x[:, :-1] - x[:, 1:]], dim=1)
         squares = [(x - other).square().mean(dim=1, keepdim=True), grey.diff(dim=3).square(), grey.diff(dim=2).square()]
         logs = [(F.adaptive_avg_pool2d(part, FIELDS) + 1e-5).log().flatten(1) for part in squares]
-        rows.append(torch.cat([F.adaptive_avg_pool2d(x, COLOURS).flatten(1), *logs], dim=1))
+        both = [_seams(grey[:, 0]), _seams(grey[:, 0].mT)]
+        rows.append(torch.cat([F.adaptive_avg_pool2d(colours, COLOURS).flatten(1), *logs, *both], dim=1))
     return torch.cat([z, torch.cat(rows)], dim=1)
+
+
+def _seams(grey: Tensor) -> Tensor:
+    """(N, H, W) -> (N, SEAMS + 1): how far the strongest seams between rows stand out, and the step from the last to the first.
+
+    All are logs, and a seam's is less the mean of its two neighbours'. The last step is small where a picture was rolled.
+    """
+    steps = ((grey - grey.roll(1, dims=1)).abs().mean(dim=2) + 1e-3).log()  # (N, H), the first from the last row
+    peaks = steps[:, 2:-1] - (steps[:, 1:-2] + steps[:, 3:]) / 2
+    return torch.cat([peaks.topk(SEAMS, dim=1).values, steps[:, :1]], dim=1)

@@ -1,7 +1,7 @@
 // Whether a latent or an upload is like what a model has learnt: vae/typicality.py once more, from the same atlas.safetensors.
 
 export const FINE = 0.07; // a typicality from which on the verdict is fine
-const FIELDS = 4, COLOURS = 8, FAR = 8, OTHERS = 5;
+const FIELDS = 4, COLOURS = 8, SEAMS = 3, FAR = 8, OTHERS = 5;
 
 export class Judge {
   // found: {name: numbers} of an atlas that has one.
@@ -63,23 +63,36 @@ export function squaredError({ data }, again) {
 
 // What a critic of uploads sees, as upload_inputs in Python. z: its posterior's mean.
 export function uploadInputs({ size, channels, data }, again, z) {
-  const area = size * size, inputs = [...z];
-  const squares = new Float64Array(area), grey = new Float64Array(area);
-  for (let c = 0; c < channels; c++) {
-    const x = Float64Array.from({ length: area }, (_, i) => data[channels * i + c] / 255);
-    inputs.push(...pooled(x, size, size, COLOURS));
+  const area = size * size, squares = new Float64Array(area), grey = new Float64Array(area);
+  const planes = Array.from({ length: channels }, (_, c) => Float64Array.from({ length: area }, (_, i) => data[channels * i + c] / 255));
+  for (const [c, x] of planes.entries()) {
     for (let i = 0; i < area; i++) {
       grey[i] += x[i] / channels;
       squares[i] += (x[i] - again.data[channels * i + c] / 255) ** 2 / channels;
     }
   }
+  const colours = [grey, ...planes.slice(1).map((x, c) => planes[c].map((value, i) => value - x[i]))];
   const across = [], down = [];
   for (let i = 0; i < area; i++) {
     if ((i + 1) % size) across.push((grey[i + 1] - grey[i]) ** 2);
     if (i + size < area) down.push((grey[i + size] - grey[i]) ** 2);
   }
   const means = [pooled(squares, size, size, FIELDS), pooled(across, size, size - 1, FIELDS), pooled(down, size - 1, size, FIELDS)];
-  return [...inputs, ...means.flat().map(value => Math.log(value + 1e-5))];
+  const logs = means.flat().map(value => Math.log(value + 1e-5));
+  const turned = grey.map((_, i) => grey[(i % size) * size + Math.floor(i / size)]);
+  return [...z, ...colours.flatMap(plane => pooled(plane, size, size, COLOURS)), ...logs, ...seams(grey, size), ...seams(turned, size)];
+}
+
+// How far the steps from row to row stand out, as _seams in Python.
+function seams(grey, size) {
+  const steps = Array.from({ length: size }, (_, row) => {
+    const above = ((row || size) - 1) * size;
+    let sum = 0;
+    for (let x = 0; x < size; x++) sum += Math.abs(grey[row * size + x] - grey[above + x]);
+    return Math.log(sum / size + 1e-3);
+  });
+  const peaks = steps.slice(2, -1).map((step, i) => step - (steps[i + 1] + steps[i + 3]) / 2);
+  return [...peaks.sort((a, b) => b - a).slice(0, SEAMS), steps[0]];
 }
 
 // Rows by columns of values -> the means of `parts` by `parts` fields that cover them all, as PyTorch's adaptive pooling has them.

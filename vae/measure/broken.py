@@ -16,10 +16,13 @@ def broken(pictures: np.ndarray, rng: Generator) -> np.ndarray:
 
 
 def generated(count: int, form: tuple[int, ...], rng: Generator) -> np.ndarray:
-    """-> uint8 (count, H, W, C) of the form (H, W, C), drawn in one way of DRAWINGS after the other; grey where C is 1."""
-    ways = list(DRAWINGS.values())
-    drawn = [ways[i % len(ways)](form[0], rng).clip(0, 255).astype(np.uint8) for i in range(count)]
-    return np.stack([one if form[2] == 3 else one.mean(axis=2, keepdims=True).astype(np.uint8) for one in drawn])
+    """-> uint8 (count, H, W, C) of the form (H, W, C), drawn in one way of DRAWINGS after the other; a third of them grey."""
+    ways, whole = list(DRAWINGS.values()), np.empty((count, *form), np.uint8)
+    for i in range(count):
+        drawn = ways[i % len(ways)](form[0], rng)
+        is_grey = form[2] == 1 or rng.random() < 1 / 3
+        whole[i] = (drawn.mean(axis=2, keepdims=True) if is_grey else drawn).clip(0, 255)
+    return whole
 
 
 def _turned(picture: np.ndarray, other: np.ndarray, rng: Generator) -> np.ndarray:
@@ -107,12 +110,15 @@ def _text(side: int, rng: Generator) -> np.ndarray:
 
 
 def _object(side: int, rng: Generator) -> np.ndarray:
-    """An ellipse or a ring of any colour in the middle of a plain ground, at times black."""
+    """A shape with a ragged edge, at times with a hole, filled in one of these ways, on a plain ground, at times black."""
     drawn = (_flat(side, rng) * (rng.random() < 0.6)).copy()
+    inside = (_flat, _gradient, _noise, _rectangles)[rng.integers(4)](side, rng)
     y, x = (np.mgrid[:side, :side] + 0.5) / side - 0.5 + (rng.random((2, 1, 1)) - 0.5) / 4
-    angle, (wide, high) = np.pi * rng.random(), 0.08 + 0.35 * rng.random(2)
+    angle, (wide, high) = np.pi * rng.random(), 0.1 + 0.4 * rng.random(2)
     far = np.hypot((x * np.cos(angle) + y * np.sin(angle)) / wide, (y * np.cos(angle) - x * np.sin(angle)) / high)
-    drawn[(far < 1) & (far > rng.choice([0, 0.5, 0.75]))] = _colour(rng)
+    far += rng.random() * (_noise(side, rng)[..., 0] / 255 - 0.5)
+    kept = (far < 1) & (far > rng.choice([0, 0.5, 0.75]))
+    drawn[kept] = inside[kept]
     return drawn
 
 

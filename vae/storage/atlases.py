@@ -17,7 +17,7 @@ from vae.errors import BadInput
 from vae.priors import COMPONENTS, Mixture
 from vae.storage.files import read_text
 from vae.storage.tensors import Heads, read_tensors
-from vae.typicality import COLOURS, FIELDS, HIDDEN, Critic, Judge
+from vae.typicality import HIDDEN, Critic, Judge, input_count
 
 PLAIN = ("kl", "mean", "covariance", "directions", "spreads", "likelihoods")  # saved under their own names
 KEYS = ("name", "measure", "score", "share")  # of a named direction
@@ -129,7 +129,7 @@ def _check_heads(found: Heads, named: int, shape: Any) -> None:
     halves = {name: ("F16", *shape) for name, (_, *shape) in wanted.items() if name in HALF}
     if JUDGE in found:
         wanted[JUDGE] = ("F32", 7, SHARES)
-        for name, inputs in zip(CRITICS, (units, units + channels * COLOURS**2 + 3 * FIELDS**2), strict=True):
+        for name, inputs in zip(CRITICS, (units, input_count(units, channels)), strict=True):
             layers = ((HIDDEN, inputs), (HIDDEN,), (HIDDEN, HIDDEN), (HIDDEN,), (1, HIDDEN), (1,))
             shapes = enumerate(((inputs,), (inputs,), *layers))
             wanted |= {f"judge.{name}.{place}": ("F16", *shape) for place, shape in shapes}
