@@ -14,12 +14,12 @@ from ui import looks, morph, sample, shelf
 from ui.words import say
 from vae.atlas import Atlas
 from vae.errors import BadInput
+from vae.measure.verdicts import Verdict
 from vae.model import VAE, VAEConfig
 from vae.pictures import images
 from vae.pictures.framing import Form, frame
 from vae.priors import Mixture
 from vae.storage import atlases
-from vae.typicality import Verdict
 
 FIRST = ("tiny", 4, 7, 0.8, "mixture")
 NO_NUMBERS = (None, "5", float("nan"), float("inf"), -1, 2.5, [], {}, 10**30)

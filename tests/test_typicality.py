@@ -8,16 +8,17 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from vae import typicality
+from vae.atlas import Atlas
 from vae.errors import BadInput
 from vae.measure.broken import BREAKS, DRAWINGS, broken, generated
 from vae.measure.fit import fit_atlas
 from vae.measure.typical import FEWEST, LATENTS, fit_judge
+from vae.measure.verdicts import FINE, Verdict, errors, of_latents, of_uploads, share_below, upload_inputs, verdict
 from vae.model import VAE, VAEConfig, decoded, posterior_of
 from vae.recipe import TrainConfig
 from vae.storage import atlases
 from vae.training import train
-from vae.typicality import COLOURS, FAR, FIELDS, FINE, Critic, Verdict, errors, input_count, share_below, upload_inputs
+from vae.typicality import COLOURS, FAR, FIELDS, Critic, input_count
 
 CONFIG = VAEConfig(size=16, channels=1, latent=6, widths=(16, 32), stem=2)
 
@@ -52,9 +53,9 @@ def atlas(known):
     return fit_atlas(model, pictures, heldout=heldout)
 
 
-def verdict(model: VAE, atlas, pictures: np.ndarray):
+def on_uploads(model: VAE, atlas: Atlas, pictures: np.ndarray) -> Verdict:
     z = posterior_of(model, pictures).mean
-    return atlas.verdict_of_uploads(pictures, decoded(model, z), z)
+    return of_uploads(atlas, pictures, decoded(model, z), z)
 
 
 def test_a_critic_is_the_network_that_torch_makes():
@@ -112,25 +113,25 @@ def test_a_critic_sees_seams_from_edge_to_edge():
 def test_held_out_pictures_are_fine_and_broken_ones_are_not(known, atlas):
     model, *_ = known
     fresh = dots(400, 2)
-    assert verdict(model, atlas, fresh).fine.float().mean() > 0.85
-    assert verdict(model, atlas, dots(300, 1)).fine.float().mean() == pytest.approx(1 - FINE, abs=0.02)
+    assert on_uploads(model, atlas, fresh).fine.float().mean() > 0.85
+    assert on_uploads(model, atlas, dots(300, 1)).fine.float().mean() == pytest.approx(1 - FINE, abs=0.02)
     for picture in (fresh[:, ::-1], 255 - fresh, np.rot90(fresh, axes=(1, 2)), np.full_like(fresh, 128)):
-        assert verdict(model, atlas, np.ascontiguousarray(picture)).fine.float().mean() < 0.1
+        assert on_uploads(model, atlas, np.ascontiguousarray(picture)).fine.float().mean() < 0.1
     noise = np.random.default_rng(0).integers(0, 256, fresh.shape, dtype=np.uint8)
-    assert not verdict(model, atlas, noise).fine.any()
+    assert not on_uploads(model, atlas, noise).fine.any()
 
 
 def test_held_out_latents_are_fine_and_broken_ones_are_not(known, atlas):
     model, *_ = known
     z = posterior_of(model, dots(400, 2)).mean
-    assert atlas.verdict(z).fine.float().mean() > 0.85
-    assert torch.equal(atlas.verdict(z).fine, atlas.typicality(z) >= FINE)
+    assert of_latents(atlas, z).fine.float().mean() > 0.85
+    assert torch.equal(of_latents(atlas, z).fine, atlas.typicality(z) >= FINE)
     assert ((atlas.typicality(z) >= 0) & (atlas.typicality(z) <= 1)).all()
     knob = atlas.knobs[0]
     for travel in (-2.5, 2.5):
         far = z + (travel * knob.high - (z @ knob.probe - knob.offset))[:, None] * knob.vector
-        assert atlas.verdict(far).fine.float().mean() < 0.1
-    assert atlas.verdict(2.5 * z - 1.5 * z.flip(0)).fine.float().mean() < 0.35  # some are near their partner
+        assert of_latents(atlas, far).fine.float().mean() < 0.1
+    assert of_latents(atlas, 2.5 * z - 1.5 * z.flip(0)).fine.float().mean() < 0.35  # some are near their partner
 
 
 def test_the_measure_that_says_no_is_named(known, atlas):
@@ -142,7 +143,7 @@ def test_the_measure_that_says_no_is_named(known, atlas):
 
     def judged(**other: torch.Tensor) -> Verdict:
         values = {"density": density, "error": -error, "critic": critic} | other
-        return typicality.verdict(values, atlas.judge.upload_quantiles)
+        return verdict(values, atlas.judge.upload_quantiles)
 
     assert set(judged().against) == {"critic"}
     assert set(judged(error=-error - 1).against) == {"error"}
@@ -175,9 +176,9 @@ def test_without_a_judge_the_density_judges_latents_and_the_error_uploads(known,
     density = atlas.mixture.log_prob(z)
     assert (old.typicality(z).argsort().diff() != 0).all()
     np.testing.assert_allclose(old.typicality(z), share_below(density, atlas.likelihoods))
-    assert set(old.verdict(z).against) == {"density"}
+    assert set(of_latents(old, z).against) == {"density"}
     error = errors(heldout, decoded(model, z))
-    assert torch.equal(verdict(model, old, heldout).fine, error <= atlas.familiar_error)
+    assert torch.equal(on_uploads(model, old, heldout).fine, error <= atlas.familiar_error)
 
 
 def test_a_judge_comes_back_from_its_file_to_the_bit(atlas, tmp_path):

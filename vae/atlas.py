@@ -15,7 +15,7 @@ from torch import Tensor
 from vae import latents
 from vae.errors import BadInput
 from vae.priors import Mixture
-from vae.typicality import Judge, Verdict, errors, share_below, upload_inputs, verdict
+from vae.typicality import Judge
 
 PRIORS = ("normal", "mixture")
 ACTIVE_NATS = 0.01  # a unit that says less than this on average is asleep
@@ -67,8 +67,8 @@ class Atlas:
     kl (D,): nats. mean (D,), covariance (D, D): of the posteriors' means. directions (D, D): principal ones, a row each, of unit
     length, widest first; spreads (D,): the standard deviations along them. examples: uint8 (E, H, W, C). familiar_error: the
     mean squared error, pixels in [0, 1], that 99 % of held-out reconstructions stay under. likelihoods (Q,): the mixture's log
-    density at held-out latents, from the least to the greatest, in equal shares. judge: of latents and uploads; older atlases
-    have none, and so has one of few held-out pictures: the density alone judges then, of uploads the error alone.
+    density at held-out latents, from the least to the greatest, in equal shares. judge: of latents and uploads; None in older
+    atlases and where few pictures are held out: then latents are judged by their density alone, uploads by their error alone.
     """
 
     kl: Tensor
@@ -84,25 +84,10 @@ class Atlas:
     judge: Judge | None = None
 
     def typicality(self, z: Tensor) -> Tensor:
-        """(N, D) -> (N,) in [0, 1]: the share of held-out latents that are less typical. From FINE on the verdict is fine."""
-        return self.verdict(z).typicality
+        """(N, D) -> (N,) in [0, 1]: the share of held-out latents that are less typical, as measure.verdicts says."""
+        from vae.measure import verdicts
 
-    def verdict(self, z: Tensor) -> Verdict:
-        """(N, D) -> the verdict on latents, wherever they come from."""
-        density = self.mixture.log_prob(z.cpu())
-        if self.judge is None:
-            return Verdict(share_below(density, self.likelihoods), ["density"] * len(z))
-        found = {"density": density, "critic": self.judge.latents(self.principal(z.cpu()))}
-        return verdict(found, self.judge.latent_quantiles)
-
-    def verdict_of_uploads(self, pictures: np.ndarray, again: np.ndarray, z: Tensor) -> Verdict:
-        """uint8 (N, H, W, C), the same as it comes back, and its posterior's mean (N, D) -> the verdict on uploads."""
-        error = errors(pictures, again)
-        if self.judge is None:
-            return Verdict((error <= self.familiar_error).float(), ["error"] * len(error))
-        critic = self.judge.uploads(upload_inputs(pictures, again, z))
-        found = {"density": self.mixture.log_prob(z), "error": -error, "critic": critic}
-        return verdict(found, self.judge.upload_quantiles)
+        return verdicts.of_latents(self, z.cpu()).typicality
 
     def principal(self, z: Tensor) -> Tensor:
         """(N, D) -> (N, D): along the principal directions, from the mean."""

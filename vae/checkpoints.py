@@ -18,9 +18,9 @@ from vae.atlas import Atlas
 from vae.errors import BadInput
 from vae.model import VAE, Posterior, decoded, posterior_of, to_tensor
 from vae.recipe import TrainConfig
-from vae.typicality import Verdict
 
 if TYPE_CHECKING:
+    from vae.measure.verdicts import Verdict
     from vae.pictures.framing import Form
 
 DEFAULT = "avatars"
@@ -112,10 +112,12 @@ class Checkpoint:
             raise BadInput(f"Latents of {self.name} are lists of {latent} finite numbers; these are {tuple(z.shape)}.")
         return z.clamp(-BOUND, BOUND).to(self.model.device)
 
-    def verdict(self, pictures: np.ndarray) -> Verdict:
+    def verdict(self, pictures: np.ndarray) -> "Verdict":
         """Prepared pictures -> how typical each is: as it is read and as it comes back."""
+        from vae.measure import verdicts
+
         z = self.encode(pictures)
-        return self.atlas.verdict_of_uploads(pictures, self.decode(z), z)
+        return verdicts.of_uploads(self.atlas, pictures, self.decode(z), z)
 
 
 def root() -> Path:

@@ -22,10 +22,10 @@ from vae.checkpoints import Checkpoint
 from vae.data import Pictures
 from vae.measure.broken import BREAKS, DRAWINGS, generated
 from vae.measure.typical import LATENTS, fit_judge, turned
+from vae.measure.verdicts import Verdict, errors, of_latents, of_uploads
 from vae.model import posterior_of
 from vae.pictures import images, sets
 from vae.pictures.folders import locate
-from vae.typicality import Verdict, errors
 
 SETS = ("faces", "avatars128", "scenes", "digits", "fashion")
 LEARNT, HELD = (
@@ -130,12 +130,12 @@ def tables(model: Checkpoint, learnt: Pictures, held: Pictures, root: Path) -> s
     for name, part in kinds.items():
         z = model.encode(part)
         again = model.decode(z)
-        pictures.append(row(name, [atlas.verdict_of_uploads(part, again, z) for atlas in atlases.values()]))
+        pictures.append(row(name, [of_uploads(atlas, part, again, z) for atlas in atlases.values()]))
     torch.manual_seed(0)
     few = posterior.mean[:LATENTS_SHOWN]
     places = {"held-out: means": few, "held-out: samples": posterior.sample(torch.Generator().manual_seed(1))}
     places |= dict(strange_latents(old, few))
-    latents = [row(name, [atlas.verdict(z) for atlas in atlases.values()]) for name, z in places.items()]
+    latents = [row(name, [of_latents(atlas, z) for atlas in atlases.values()]) for name, z in places.items()]
     return f"{table(head, pictures)}\n\n{table(head, latents)}"
 
 

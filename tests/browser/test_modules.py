@@ -11,9 +11,9 @@ from ui.theme import RUNTIME
 from vae import checkpoints, latents
 from vae.errors import BadInput
 from vae.measure.fit import fit_atlas
+from vae.measure.verdicts import of_latents, of_uploads, upload_inputs
 from vae.model import VAE, VAEConfig, decoded, posterior_of
 from vae.storage import atlases
-from vae.typicality import upload_inputs
 
 pytestmark = pytest.mark.browser
 NAMES = checkpoints.names()
@@ -86,7 +86,7 @@ def test_the_browsers_verdict_on_latents_is_the_librarys(opened, judged):
     z = torch.cat([atlas.prior("mixture", 40, 1), 2 * atlas.prior("normal", 20, 1), torch.full((1, 5), 8.0)])
     body = BYTES + "return given.z.map(z => atlas.verdict(z));"
     found = run(opened, "atlas.js", "Atlas", body, {"z": z.tolist(), "data": data})
-    wanted = atlas.verdict(z)
+    wanted = of_latents(atlas, z)
     np.testing.assert_allclose([one["typicality"] for one in found], wanted.typicality, atol=1e-3)
     assert [one["against"] for one in found] == wanted.against
     is_middle = atlas.mixture.log_prob(z) >= atlas.likelihoods[-1]
@@ -110,7 +110,7 @@ def test_the_browsers_verdict_on_uploads_is_the_librarys(opened, judged):
     parts = (given.reshape(len(given), -1), again.reshape(len(given), -1), z)
     uploads = [[part[row].tolist() for part in parts] for row in range(len(given))]
     found = run(opened, "atlas.js", "Atlas", body, {"uploads": uploads, "data": data})
-    wanted = atlas.verdict_of_uploads(given, again, z)
+    wanted = of_uploads(atlas, given, again, z)
     inputs = upload_inputs(given, again, z)
     np.testing.assert_allclose([one["inputs"] for one in found], inputs, atol=1e-3)
     np.testing.assert_allclose([one["typicality"] for one in found], wanted.typicality, atol=1e-3)

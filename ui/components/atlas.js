@@ -51,7 +51,7 @@ export class Atlas {
   }
 
   // How typical a latent is, in [0, 1] (from FINE on it is fine), the measure that says least, and whether it is denser than
-  // every picture that was held out: only the middle of them all is, a blur. As Atlas.verdict in Python.
+  // every picture that was held out: only the middle of them all is, a blur. As of_latents in Python.
   verdict(z) {
     const density = this.likelihood(z), isMiddle = density >= this.likelihoods.at(-1);
     const { typicality, against } = this.judge?.of(this.principal(z), density) ?? { typicality: shareBelow(density, this.likelihoods), against: "density" };

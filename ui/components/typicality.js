@@ -1,4 +1,4 @@
-// Whether a latent or an upload is like what a model has learnt: vae/typicality.py once more, from the same atlas.safetensors.
+// Whether a latent or an upload is like what a model has learnt: vae/measure/verdicts.py once more, from the same atlas.safetensors.
 
 export const FINE = 0.07; // a typicality from which on the verdict is fine
 const FIELDS = 4, COLOURS = 8, SEAMS = 3, FAR = 8, OTHERS = 5;

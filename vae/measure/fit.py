@@ -10,9 +10,9 @@ from vae.atlas import SHARES, Atlas
 from vae.device import noise_generator
 from vae.measure.directions import fit_named
 from vae.measure.typical import fit_judge
+from vae.measure.verdicts import errors
 from vae.model import VAE, decoded, posterior_of
 from vae.priors import Mixture, fit_mixture
-from vae.typicality import errors
 
 EXAMPLES = 10
 DRAWN_EXAMPLES, DRAWN_TEMPERATURE = 500, 0.7  # where examples are drawn: many, and none too bold

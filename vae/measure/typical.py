@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from vae.atlas import SHARES, Atlas, Knob
 from vae.device import noise_generator
 from vae.measure.broken import broken, generated
+from vae.measure.verdicts import errors, shares, upload_inputs
 from vae.model import VAE, Posterior, decoded, posterior_of
-from vae.typicality import HIDDEN, Critic, Judge, errors, shares, upload_inputs
+from vae.typicality import HIDDEN, Critic, Judge
 
 FEWEST = 50  # held-out pictures without which a quantile says nothing
 DECAY, LEARNING_RATE, BATCH = 0.05, 1e-3, 256
 LATENT_DROPOUT, UPLOAD_DROPOUT = 0.2, 0.4  # a picture comes again and again, a latent is drawn anew
 SMALL = 5000  # pictures of a set at which a visitor may wait
-LONG, SHORT = (4000, 3), (600, 1)  # steps, and how often the pictures are broken anew
-PICTURES = 8000  # of the training set that a critic of uploads sees
+LONG, SHORT = (4000, 8000, 3), (600, 2000, 1)  # steps; pictures that a critic of uploads sees, and how often broken anew
 DRAWS = 4  # of each held-out posterior, beside its mean
 
 
@@ -35,8 +35,8 @@ def fit_judge(
     """
     if len(heldout) < FEWEST:
         return None
-    (steps, turns), rng = LONG if len(pictures) > SMALL else SHORT, np.random.default_rng(seed)
-    some = pictures[rng.permutation(len(pictures))[:PICTURES]]
+    (steps, count, turns), rng = LONG if len(pictures) > SMALL else SHORT, np.random.default_rng(seed)
+    some = pictures[rng.permutation(len(pictures))[:count]]
     real, drawn = _seen(model, some), _seen(model, generated(len(some) // 2, some.shape[1:], rng))
     bad = torch.cat([_seen(model, broken(some, rng)) for _ in range(turns)])
     with torch.random.fork_rng(devices=[]):  # torch's layers and dropout know no other generator
