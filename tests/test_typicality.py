@@ -156,12 +156,32 @@ def test_a_judge_follows_its_seed_and_leaves_torchs_own_chance_alone(known, atla
     torch.manual_seed(3)
     before = torch.get_rng_state()
     given = (pictures[:300], posterior_of(model, pictures[:300]), heldout, posterior_of(model, heldout))
-    judges = [fit_judge(model, atlas, *given, seed) for seed in (0, 0, 1)]
+    judges = [fit_judge(model, atlas, *given, seed=seed) for seed in (0, 0, 1)]
     assert torch.equal(before, torch.get_rng_state())
     for name in ("latents", "uploads"):
         first, again, other = (getattr(judge, name).layers[0] for judge in judges)
         assert torch.equal(first, again)
         assert not torch.equal(first, other)
+
+
+def test_pictures_of_other_sets_are_learnt_from(known, atlas):
+    """Dots that are never but on the left: nearer to the set than anything broken."""
+    model, pictures, heldout = known
+    others, own = dots(2400, 7), dots(300, 8)
+    others = others[others[:, :12, :, 0].sum(axis=1).argmax(axis=1) < 5]
+    given = (pictures, posterior_of(model, pictures), heldout, posterior_of(model, heldout))
+    taught = fit_judge(model, atlas, *given, others[:300])
+    assert taught is not None
+
+    def lead(critic: Critic) -> float:
+        """By how much more a critic is sure of pictures of the set than of others that it has not seen."""
+        found = []
+        for part in (own, others[300:]):
+            z = posterior_of(model, part).mean
+            found.append(critic(upload_inputs(part, decoded(model, z), z)).mean())
+        return float(found[0] - found[1])
+
+    assert lead(taught.uploads) > lead(atlas.judge.uploads) + 1
 
 
 def test_without_enough_held_out_pictures_there_is_no_judge(known):

@@ -28,11 +28,13 @@ def fit_atlas(
     first: int | None = None,
     may_show: bool = True,
     seed: int = 0,
+    others: np.ndarray | None = None,
 ) -> Atlas:
     """The atlas of a model from uint8 pictures (N, H, W, C) and, where there are any, their attributes (N,).
 
     heldout: pictures that calibrate what is familiar and that a visitor may start from; labels (of heldout): their kinds;
-    first: the row of the one to begin with. Where may_show is false, a visitor starts from pictures that the model drew itself.
+    first: the row of the one to begin with; others: pictures of other sets, as fit_judge takes them. Where may_show is false, a
+    visitor starts from pictures that the model drew itself.
     """
     posterior, of_heldout = posterior_of(model, pictures), posterior_of(model, heldout)
     mean = posterior.mean
@@ -63,7 +65,7 @@ def fit_atlas(
             mixture.log_prob(of_heldout.sample(noise_generator(seed))), torch.linspace(0, 1, SHARES)
         ),
     )
-    return replace(atlas, judge=fit_judge(model, atlas, pictures, posterior, heldout, of_heldout, seed))
+    return replace(atlas, judge=fit_judge(model, atlas, pictures, posterior, heldout, of_heldout, others, seed))
 
 
 def telling(

@@ -21,28 +21,34 @@ FEWEST = 50  # held-out pictures without which a quantile says nothing
 DECAY, LEARNING_RATE, BATCH = 0.05, 1e-3, 256
 LATENT_DROPOUT, UPLOAD_DROPOUT = 0.2, 0.4  # a picture comes again and again, a latent is drawn anew
 SMALL = 5000  # pictures of a set at which a visitor may wait
-LONG, SHORT = (4000, 8000, 3), (600, 2000, 1)  # steps; pictures that a critic of uploads sees, and how often broken anew
+LONG, SHORT = (
+    (4000, 8000, 3),
+    (600, 2000, 1),
+)  # steps; pictures that a critic of uploads sees, and how often broken anew
 DRAWS = 4  # of each held-out posterior, beside its mean
 
 
 def fit_judge(
     model: VAE, atlas: Atlas, pictures: np.ndarray, posterior: Posterior, heldout: np.ndarray, of_heldout: Posterior,
-    seed: int = 0,
+    others: np.ndarray | None = None, seed: int = 0,
 ) -> Judge | None:  # fmt: skip
     """The judge of a model from uint8 training and held-out pictures (N, H, W, C) and the posteriors of both.
 
-    None for too few held-out ones. Of a small set it is fitted in seconds: a visitor waits for it.
+    others: pictures of other sets, brought to the model's form, which count as broken. None for too few held-out ones. Of a
+    small set it is fitted in seconds: a visitor waits for it.
     """
     if len(heldout) < FEWEST:
         return None
     (steps, count, turns), rng = LONG if len(pictures) > SMALL else SHORT, np.random.default_rng(seed)
     some = pictures[rng.permutation(len(pictures))[:count]]
     real, drawn = _seen(model, some), _seen(model, generated(len(some) // 2, some.shape[1:], rng))
-    bad = torch.cat([_seen(model, broken(some, rng)) for _ in range(turns)])
+    bad = [torch.cat([_seen(model, broken(some, rng)) for _ in range(turns)]), drawn]
+    if others is not None and len(others):
+        bad.append(_seen(model, others))
     with torch.random.fork_rng(devices=[]):  # torch's layers and dropout know no other generator
         torch.manual_seed(seed)
         latents = _latent_critic(atlas, posterior, steps)
-        uploads = _upload_critic(real, bad, drawn, steps)
+        uploads = _upload_critic(real, bad, steps)
     noise = noise_generator(seed)
     z = torch.cat([of_heldout.mean, *(of_heldout.sample(noise) for _ in range(DRAWS))])
     of_latents = {"density": atlas.mixture.log_prob(z), "critic": latents(atlas.principal(z))}
@@ -84,12 +90,16 @@ def _latent_critic(atlas: Atlas, posterior: Posterior, steps: int) -> Critic:
     return _learnt(draw, atlas.principal(real(5000)), steps, LATENT_DROPOUT)
 
 
-def _upload_critic(real: Tensor, broken: Tensor, drawn: Tensor, steps: int) -> Critic:
+def _upload_critic(real: Tensor, bad: list[Tensor], steps: int) -> Critic:
+    """On inputs of real pictures and several kinds of bad ones, of which the first comes three times as often as each other."""
+    each = BATCH // (len(bad) + 2)
+    counts = [3 * each, *[each] * (len(bad) - 1)]
+
     def some(rows: Tensor, count: int) -> Tensor:
         return rows[torch.randint(len(rows), (count,))]
 
     def draw() -> tuple[Tensor, Tensor]:
-        return some(real, BATCH), torch.cat([some(broken, 3 * BATCH // 4), some(drawn, BATCH // 4)])
+        return some(real, BATCH), torch.cat([some(part, count) for part, count in zip(bad, counts, strict=True)])
 
     return _learnt(draw, real, steps, UPLOAD_DROPOUT)
 
