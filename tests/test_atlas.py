@@ -13,15 +13,15 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.mixture import GaussianMixture
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
-from vae import priors
 from vae.atlas import PRIORS, Atlas, Named
-from vae.data import MOST_VALUES, held_out
+from vae.data import MOST_VALUES
 from vae.errors import BadInput
 from vae.measure import fit
 from vae.measure.directions import MIN_EXAMPLES, fit_named, merged, why_not
-from vae.measure.fit import fit_atlas, telling
+from vae.measure.fit import fit_atlas, fit_mixture, telling
 from vae.model import VAE, VAEConfig, to_pictures, to_tensor
-from vae.priors import Mixture, fit_mixture
+from vae.pictures.split import held_out
+from vae.priors import Mixture
 from vae.storage import atlases
 
 
@@ -130,7 +130,7 @@ def test_too_few_latents_and_units_that_sleep_still_have_a_mixture():
 
 
 def test_of_very_many_latents_some_are_enough(monkeypatch):
-    monkeypatch.setattr(priors, "FIT_LATENTS", 100)
+    monkeypatch.setattr(fit, "FIT_LATENTS", 100)
     z = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
     z[torch.randperm(300, generator=torch.Generator().manual_seed(1))[:150]] += 50  # not the first hundred alone
     assert sorted(fit_mixture(z.sort(dim=0).values).weights.tolist()) == pytest.approx([0.5, 0.5], abs=0.15)

@@ -20,7 +20,7 @@ from vae.errors import BadInput
 from vae.measure import distances, evaluation
 from vae.model import VAE, VAEConfig
 from vae.publish.card import card
-from vae.publish.folder import check, publish
+from vae.publish.folder import check, publish, push
 from vae.recipe import TrainConfig
 
 CONFIG = TrainConfig(
@@ -285,7 +285,7 @@ def test_what_is_in_the_hubs_cache_is_never_written_to(hub):
     with pytest.raises(BadInput, match="something else"):
         publish_squares(hub / ("0" * 40))
     with pytest.raises(BadInput, match="something else"):
-        checkpoints.push("me/smilers", "you/smilers")
+        push("me/smilers", "you/smilers")
     assert tree(hub.parent) == before
 
 
@@ -300,18 +300,21 @@ def test_a_whole_checkpoint_goes_to_the_hub_with_its_card(copy, monkeypatch):
 
     monkeypatch.setattr(HfApi, "create_repo", lambda api, name, private, exist_ok: calls.append((name, private)))
     monkeypatch.setattr(HfApi, "upload_folder", upload)
-    assert checkpoints.push(copy, "me/squares", private=True, token="hf_x") == "https://huggingface.co/me/squares"
-    assert calls == [("me/squares", True), ("hf_x", "me/squares", {*checkpoints.FILES, "README.md"})]
+    assert push(copy, "me/squares", private=True, token="hf_x") == "https://huggingface.co/me/squares"
+    assert calls == [
+        ("me/squares", True),
+        ("hf_x", "me/squares", {*checkpoints.FILES, "README.md", "training.safetensors"}),
+    ]
     (copy / "thesis.md").write_text("private")
     with pytest.raises(BadInput, match=r"thesis\.md"):
-        checkpoints.push(copy, "me/squares")
+        push(copy, "me/squares")
     (copy / "thesis.md").unlink()
     (copy / "README.md").unlink()
     with pytest.raises(BadInput, match="no card"):
-        checkpoints.push(copy, "me/squares")
+        push(copy, "me/squares")
     (copy / "atlas.json").unlink()
     with pytest.raises(BadInput, match=r"atlas\.json is missing"):
-        checkpoints.push(copy, "me/squares")
+        push(copy, "me/squares")
     assert len(calls) == 2
 
 
@@ -319,7 +322,7 @@ def test_a_hub_that_cannot_be_reached_or_a_strange_id_gets_a_sentence(published,
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     for name in ("me/squares", "me/no spaces", "a/b/c"):
         with pytest.raises(BadInput, match=f"{name} could not be uploaded") as caught:
-            checkpoints.push(published, name, token="hf_x")
+            push(published, name, token="hf_x")
         assert "\n" not in str(caught.value)
 
 

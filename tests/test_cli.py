@@ -18,6 +18,7 @@ from vae import checkpoints
 from vae.__main__ import write_page
 from vae.cli import main
 from vae.measure import evaluation
+from vae.measure.best import best_of
 from vae.pictures import sets
 from vae.publish.folder import refuse_foreign
 from vae.storage import files
@@ -126,6 +127,40 @@ def test_sample_follows_its_seed_and_its_out(trained, tmp_path):
     assert not np.array_equal(np.load(tmp_path / "c.npy"), a)
 
 
+def test_sample_keeps_the_best_near_a_picture_and_says_what_is_new(trained, digit, tmp_path, capsys):
+    checkpoint = checkpoints.load(trained)
+    command = ["sample", str(trained), "--count", "4", "--seed", "3", "--best-of", "50", "--difference", "0.8"]
+    main([*command, "--out", str(tmp_path / "best.npy")])
+    z = checkpoint.atlas.prior("mixture", 50, 3)
+    rows, _ = best_of(checkpoint.atlas, z, 4, 0.8)
+    assert np.array_equal(np.load(tmp_path / "best.npy"), checkpoint.decode(z[rows]))
+    main(
+        [
+            "sample",
+            str(trained),
+            "--count",
+            "2",
+            "--around",
+            str(digit),
+            "--spread",
+            "0",
+            "--out",
+            str(tmp_path / "near.npy"),
+        ]
+    )
+    main(["reconstruct", str(trained), str(digit), "--out", str(tmp_path / "again.npy")])
+    near, again = (np.load(tmp_path / f"{name}.npy").astype(int) for name in ("near", "again"))
+    assert np.abs(near - again).max() <= 1
+    capsys.readouterr()
+    main([*command, "--nearest", "--data", str(tmp_path), "--out", str(tmp_path / "seen.png")])
+    told = capsys.readouterr().out
+    assert [line[:6] for line in told.splitlines()[:4]] == [
+        f"{row:05d}:" for row in range(4)
+    ] and "pictures it never saw" in told
+    with Image.open(tmp_path / "seen-nearest.png") as sheet:
+        assert sheet.height == 4 * 28 and sheet.width in (28 * 4, 28 * 7)
+
+
 def test_reconstruct_keeps_the_order_of_sorted_names(trained, digit, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
@@ -188,6 +223,10 @@ def test_bad_input_gets_a_sentence_and_leaves_nothing(trained, digit, tmp_path, 
         "from 1 to": ["sample", trained, "--count", 0, "--out", out],
         "temperature": ["sample", trained, "--temperature", "nan", "--out", out],
         "seed": ["sample", trained, "--seed", -1, "--out", out],
+        "--best-of": ["sample", trained, "--count", 9, "--best-of", 8, "--out", out],
+        "different": ["sample", trained, "--count", 2, "--best-of", 8, "--difference", "nan", "--out", out],
+        "spread": ["sample", trained, "--around", digit, "--spread", 2, "--out", out],
+        "no trait": ["sample", trained, "--only", "wings", "--out", out],
         "no checkpoint": ["sample", "nobody", "--out", out],
         "Nothing is written as '.bmp'": ["sample", "nobody", "--out", "x.bmp"],  # before anything else is done
         "from 2 to": ["morph", trained, digit, digit, "--steps", 1, "--out", out],

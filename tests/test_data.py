@@ -13,11 +13,11 @@ from scipy.sparse.csgraph import connected_components
 
 from vae import data
 from vae.cli.train import SHOWN, told
-from vae.data import held_out
 from vae.errors import BadInput
 from vae.pictures import folders, framing, sets
 from vae.pictures.duplicates import near_duplicates
 from vae.pictures.folders import from_files
+from vae.pictures.split import held_out
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 FORM = {"size": 8, "channels": 3}

@@ -32,6 +32,14 @@ def test_a_gap_is_left_out_and_a_still_pixel_tells_nothing():
     np.testing.assert_allclose(told(GREY, numbers), told(GREY[100:], KINDS[100:] == "star"))
 
 
+def test_a_column_of_gaps_alone_weighs_nothing_and_a_slip_is_a_gap():
+    pictures = Pictures(GREY, [str(i) for i in range(600)], {"empty": np.full(600, np.nan), "none": np.full(600, "")})
+    np.testing.assert_array_equal(pixel_weights(pictures, {"empty": 5.0, "none": 5.0}), np.ones((6, 8), np.float32))
+    numbers, slip = np.where(KINDS == "star", 1.0, 0.0), np.where(KINDS == "star", 1.0, 0.0)
+    numbers[0], slip[0] = np.nan, 1e300
+    np.testing.assert_allclose(told(GREY, slip), told(GREY, numbers))
+
+
 def test_a_column_of_many_numbers_tells_where_it_shows():
     height = RNG.random(600)
     pictures = GREY.copy()

@@ -1,7 +1,9 @@
 """What the Sample and Morph tabs' handlers answer, and what they refuse: the API has no sliders."""
 
 import base64
+import dataclasses
 import io
+import re
 import zipfile
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from ui import looks, morph, sample, shelf
 from ui.words import say
 from vae.atlas import Atlas
 from vae.errors import BadInput
+from vae.measure.novelty import Sketch
 from vae.measure.verdicts import Verdict
 from vae.model import VAE, VAEConfig
 from vae.pictures import images
@@ -97,13 +100,13 @@ def test_the_bell_curve_at_temperature_0_is_the_origin():
 
 
 def test_throwing_again_tells_the_seed_that_repeats_it():
-    seed, shown, thrown = sample.throw_again("tiny", 3, 0.8, "mixture")
+    seed, shown, thrown = sample.throw_again("tiny", 3, 5, 0.8, "mixture")
     assert (shown, thrown) == sample.throw("tiny", 3, seed, 0.8, "mixture")
 
 
 @pytest.mark.parametrize("value", [*NO_NUMBERS, 0, 65])
 def test_a_count_out_of_range_is_refused(value):
-    with pytest.raises(BadInput, match="How many"):
+    with pytest.raises(BadInput, match="Keep the best"):
         sample.throw("tiny", value, 1, 0.8, "mixture")
 
 
@@ -122,7 +125,7 @@ def test_a_temperature_out_of_range_is_refused(value):
 @pytest.mark.parametrize("value", [None, "hat", 3, [["hat"]], [None], {"hat": 1}, ["hat"], ["x"] * 10_000])
 def test_strange_traits_are_refused(value):
     with pytest.raises(BadInput):
-        sample.throw("tiny", 4, 1, 0.8, "mixture", only=value)
+        sample.throw("tiny", 4, 1, 0.8, "mixture", "drawn", value)
 
 
 @pytest.mark.parametrize("value", [None, "", "flow", 3, [], "x" * 10_000])
@@ -155,6 +158,83 @@ def test_an_unknown_model_is_refused(value):
         sample.throw(value, 4, 1, 0.8, "mixture")
     with pytest.raises(BadInput):
         morph.start(value)
+
+
+def asked(count: int, draw: int, difference: float = 0.0, prior: str = "mixture", around: list | None = None) -> tuple:
+    return ("tiny", count, 7, 0.8, prior, "drawn", (), draw, difference, 0.3, around)
+
+
+def test_of_many_the_best_are_shown_and_all_others_can_be_looked_at(tiny):
+    shown, thrown = sample.throw(*asked(10, 100))
+    assert (len(shown["pictures"]), shown["title"]) == (10, "The best 10 of 100 throws")
+    seen, at = list(thrown["latents"]), 0
+    while True:
+        ways = dict(shown["ways"])
+        at = next((index for label, index in ways.items() if index >= 0), None)
+        if at is None:
+            break
+        shown, thrown = sample.look_at(thrown, "tiny", at)
+        assert len(shown["pictures"]) == len(thrown["latents"]) <= 64
+        seen += thrown["latents"]
+    wanted = tiny.atlas.prior("mixture", 100, 7, 0.8).tolist()
+    assert sorted(seen) == sorted(wanted)
+    realism = tiny.atlas.realism(torch.tensor(seen))
+    assert realism[:10].min() >= realism[10:].max()
+    assert sample.look_at(thrown, "tiny", -1) == sample.throw(*asked(10, 100))
+
+
+def test_where_no_more_are_drawn_than_kept_nothing_is_left_out():
+    shown, thrown = sample.throw(*asked(12, 12))
+    assert (shown["title"], shown["ways"]) == ("12 throws", [])
+    assert sample.throw(*asked(12, 3))[1]["latents"] == thrown["latents"]
+
+
+@pytest.mark.parametrize("index", [90, 10**30, -2, 0.0, None, "0", True, float("nan")])
+def test_what_was_not_left_out_cannot_be_looked_at(index):
+    with pytest.raises(BadInput, match="left out"):
+        sample.look_at(sample.throw(*asked(10, 100))[1], "tiny", index)
+    with pytest.raises(BadInput, match="the model before"):
+        sample.look_at(sample.throw(*asked(10, 100))[1], "another", 0)
+
+
+@pytest.mark.parametrize(
+    "draw, difference", [(0, 0.5), (1025, 0.5), ("9", 0.5), (9.5, 0.5), (99, -0.1), (99, 1.1), (99, None)]
+)
+def test_how_many_and_how_different_out_of_range_are_refused(draw, difference):
+    with pytest.raises(BadInput, match="Draw|How different"):
+        sample.throw(*asked(4, draw, difference))
+
+
+def test_more_like_one_lie_near_it_and_another_prior_leaves_it():
+    _, thrown = sample.throw(*asked(8, 8))
+    chips, latent, shown, near = sample.go_near(thrown, "tiny", 5)
+    assert chips.value == sample.NEAR and latent == thrown["latents"][5]
+    assert (shown, near) == sample.throw(*asked(8, 8, prior=sample.NEAR, around=latent))
+    away = [np.linalg.norm(np.subtract(which["latents"], latent), axis=1).mean() for which in (near, thrown)]
+    assert away[0] < 0.7 * away[1]
+    with pytest.raises(BadInput, match="no picture to be near"):
+        sample.throw(*asked(8, 8, prior=sample.NEAR))
+    with pytest.raises(BadInput):
+        sample.throw(*asked(8, 8, prior=sample.NEAR, around=[float("nan")] * 3))
+    _, chips, around, _, again = sample.open_model(*asked(8, 8, prior=sample.NEAR, around=latent))
+    assert (chips.value, around, again) == ("mixture", None, thrown)
+
+
+def test_a_picture_that_it_learnt_from_is_called_a_copy_and_another_is_not(tiny, monkeypatch):
+    """Three latents are known, of which the throw has two; held-out ones were half a step and more away from any."""
+    known = tiny.atlas.prior("mixture", 2, 7, 0.8)
+    points = tiny.atlas.coordinates(torch.cat([known, torch.full((1, 3), 9.0)]))
+    scale = torch.full((3,), float(points.abs().max()) / 127)
+    rows = (points / scale).round().to(torch.int8)
+    sketch = Sketch(rows, scale, torch.linspace(0.2, 5, 101), 40)
+    monkeypatch.setitem(shelf._open, "tiny", dataclasses.replace(tiny, sketch=sketch))
+    shown, thrown = sample.throw(*asked(6, 6))
+    assert [text.startswith("Nearly a copy") for text in shown["news"]] == [True, True, *[False] * 4]
+    away = (torch.tensor(thrown["latents"][3]) - known).norm(dim=1).min()
+    told = re.search(r"than (\d+) % of pictures it never saw. .*3 of the 40 pictures", shown["news"][3])
+    assert int(told[1]) == pytest.approx(100 * float(away - 0.2) / 4.8, abs=2)
+    monkeypatch.setitem(shelf._open, "tiny", tiny)
+    assert sample.throw(*asked(6, 6))[0]["news"] == []
 
 
 def test_a_seed_that_lies_there_already_throws_nothing_new():

@@ -23,6 +23,7 @@ from ui.words import say, section
 from vae import checkpoints
 from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
+from vae.measure import novelty
 from vae.pictures import faces, images
 from vae.publish import export
 from vae.publish.folder import refuse_foreign
@@ -134,8 +135,10 @@ def _model(model: Checkpoint) -> tuple[str, dict[str, bytes]]:
         if not files:
             export.export(model, Path(made) / "onnx")
             files = export.pieces(model, Path(made) / "onnx")
-    files["atlas.bin"] = atlases.packed(model.atlas)
-    files |= {name: gzip.compress(files[name], 9, mtime=0) for name in ("atlas.bin", *export.PARTS)}
+    packed = {"atlas.bin": atlases.packed(model.atlas)} | {name: files[name] for name in export.PARTS}
+    if model.sketch is not None:
+        packed["training.bin"] = (model.folder / novelty.FILE).read_bytes()
+    files |= {name: gzip.compress(content, 9, mtime=0) for name, content in packed.items()}
     files["view.json"] = json.dumps(_view(model)).encode()
     digest = hashlib.sha256(b"".join(files[name] for name in sorted(files))).hexdigest()[:12]
     folder = f"models/{model.name}-{digest}"
@@ -164,6 +167,8 @@ def _page(models: list[Checkpoint], folders: list[str], first: dict, addresses: 
         "gif": addresses["lp/gifenc.js"],
         "offline": None if is_single else OFFLINE,
         "first": {"sample": sample.FIRST, "morph": morph.FIRST},
+        "limits": sample.LIMITS,
+        "copy": novelty.COPY,
     }
     # A module from a data URL has no folder to import its neighbours from: in one file they go by bare names.
     bare = {f"lp/{name}": _data_url(name, _with_bare_imports(COMPONENTS / name)) for name in MODULES}
@@ -197,6 +202,8 @@ def _entry(model: Checkpoint, folder: str, addresses: dict[str, str]) -> dict:
         for name in ("atlas.bin", "decoder.onnx", "encoder.onnx", "draws.bin", "reads.bin")
     )
     files = {"atlas": atlas, "decoder": decoder, "encoder": encoder, "draws": [draws], "reads": [draws, reads]}
+    if model.sketch is not None:
+        files["training"] = addresses[f"{folder}/training.bin"]
     return {"id": model.name, "title": model.title, "view": view, "files": files}
 
 

@@ -23,6 +23,8 @@ MIN_SCORE = 0.7  # of a named direction that is worth a knob
 SHARES = 101
 TRAIT = 0.75  # of a knob's step; at half of it a third of the bearded had no beard to be seen
 TRIES = 10_000  # draws among which those with a trait are looked for
+COORDINATES = 16  # by which pictures are told apart: along further directions there is more noise than difference
+SPREAD = 0.3  # of what is drawn around a latent
 
 
 @dataclass(frozen=True)
@@ -93,15 +95,39 @@ class Atlas:
         """(N, D) -> (N, D): along the principal directions, from the mean."""
         return (z - self.mean) @ self.directions.T
 
+    def realism(self, z: Tensor) -> Tensor:
+        """(N, D) -> (N,): higher for latents that are more like those of real pictures.
+
+        The log density, up to what a tenth of the held-out latents stay under: beyond it, denser is plainer and not more real.
+        """
+        return self.mixture.log_prob(z.cpu()).clamp(max=float(self.likelihoods[SHARES // 10]))
+
+    def coordinates(self, z: Tensor) -> Tensor:
+        """(N, D) -> (N, at most COORDINATES): along the widest principal directions, in which pictures differ most."""
+        return self.principal(z.cpu())[:, :COORDINATES]
+
     @property
     def active(self) -> Tensor:
         """(D,) bool: the units that say more than ACTIVE_NATS on average."""
         return self.kl > ACTIVE_NATS
 
-    def prior(self, name: str, count: int, seed: int, temperature: float = 1.0, only: Sequence[str] = ()) -> Tensor:
+    def prior(
+        self,
+        name: str,
+        count: int,
+        seed: int,
+        temperature: float = 1.0,
+        only: Sequence[str] = (),
+        *,
+        around: Tensor | None = None,
+        spread: float = SPREAD,
+        least: int | None = None,
+    ) -> Tensor:
         """-> (count, D) from the prior called "normal" or "mixture", of those that have every trait in `only`.
 
-        BadInput for another name, for what is no trait, and where too few of TRIES draws have them all.
+        Values of one column ("label=3", "label=5") are kinds, of which one will do. around (D,): near this latent instead, as
+        Mixture.around says. Of TRIES draws the traits may leave as few as `least` (by default `count`). BadInput for another
+        name, for what is no trait, and where they leave fewer.
         """
         unknown = [trait for trait in only if trait not in self.traits]
         if unknown:
@@ -109,14 +135,18 @@ class Atlas:
         if name not in PRIORS:
             raise BadInput(f"The prior {name!r} is unknown; choose one of {', '.join(PRIORS)}.")
         tries = TRIES if only else count
-        if name == "mixture":
+        if around is not None:
+            z = self.mixture.around(around, tries, seed, spread)
+        elif name == "mixture":
             z = self.mixture.sample(tries, seed, temperature)
         else:
             z = latents.sample_normal(tries, len(self.kl), seed, temperature)
-        for trait in only:
-            probe = self.probes[[row.name for row in self.named].index(trait)]
-            z = z[(z - self.mean) @ probe > self.traits[trait]]
-        if len(z) < count:
+        names = [row.name for row in self.named]
+        for column in dict.fromkeys(trait.partition("=")[0] for trait in only):
+            wanted = [trait for trait in only if trait.partition("=")[0] == column]
+            readings = (z - self.mean) @ self.probes[[names.index(trait) for trait in wanted]].T
+            z = z[(readings > torch.tensor([self.traits[trait] for trait in wanted])).any(dim=1)]
+        if len(z) < (count if least is None else least):
             raise BadInput(f"Only {len(z)} of {TRIES:,} throws have all of that; ask for fewer pictures or traits.")
         return z[:count]
 

@@ -20,6 +20,7 @@ from vae.model import VAE, Posterior, decoded, posterior_of, to_tensor
 from vae.recipe import TrainConfig
 
 if TYPE_CHECKING:
+    from vae.measure.novelty import Sketch
     from vae.measure.verdicts import Verdict
     from vae.pictures.framing import Form
 
@@ -31,6 +32,7 @@ FILES = ("config.json", "model.safetensors", "atlas.json", "atlas.safetensors", 
 MORE = (
     "README.md",
     "critic.safetensors",
+    "training.safetensors",
     "decoder.onnx",
     "encoder.onnx",
     "figures/",
@@ -48,6 +50,7 @@ class Checkpoint:
     atlas: Atlas
     recipe: TrainConfig
     hub_id: str = ""  # "owner/name" of one from the hub, whose folder is in the hub's cache and not ours to write to
+    sketch: "Sketch | None" = None  # of the training latents; earlier versions kept none
 
     @property
     def name(self) -> str:
@@ -93,16 +96,17 @@ class Checkpoint:
 
     def decode(self, z: Tensor | np.ndarray | list) -> np.ndarray:
         """(N, D), clamped to +-BOUND -> uint8 (N, H, W, C). BadInput for another shape or values that are no numbers."""
-        return decoded(self.model, self._checked(z))
+        return decoded(self.model, self.checked(z))
 
     def optimize(self, z: Tensor | np.ndarray | list, pictures: np.ndarray, seconds: float = 2.0) -> Tensor:
         """(N, D) -> nearer to N prepared pictures, by latents.optimize. BadInput for a model without a gaussian's sigma."""
         if self.model.config.likelihood != "gaussian":
             raise BadInput(f"{self.name} has no gaussian likelihood; only for such models can a latent be optimised.")
         x = to_tensor(pictures, self.model.device)
-        return latents.optimize(self.model.decode, self._checked(z), x, sigma=float(self.model.sigma), seconds=seconds)
+        return latents.optimize(self.model.decode, self.checked(z), x, sigma=float(self.model.sigma), seconds=seconds)
 
-    def _checked(self, z: Tensor | np.ndarray | list) -> Tensor:
+    def checked(self, z: Tensor | np.ndarray | list) -> Tensor:
+        """(N, D) -> float32 on the model's device, clamped to +-BOUND. BadInput for another shape or what is no number."""
         try:
             z = torch.as_tensor(z, dtype=torch.float32)
         except (TypeError, ValueError, RuntimeError) as error:
@@ -111,6 +115,10 @@ class Checkpoint:
         if z.ndim != 2 or z.shape[1] != latent or not z.isfinite().all():
             raise BadInput(f"Latents of {self.name} are lists of {latent} finite numbers; these are {tuple(z.shape)}.")
         return z.clamp(-BOUND, BOUND).to(self.model.device)
+
+    def novelty(self, z: Tensor) -> Tensor | None:
+        """(N, D) -> (N,) in [0, 1]: the share of held-out pictures that are nearer to what was learnt from; None if unknown."""
+        return None if self.sketch is None else self.sketch.novelty(self.atlas.coordinates(z))
 
     def verdict(self, pictures: np.ndarray) -> "Verdict":
         """Prepared pictures -> how typical each is: as it is read and as it comes back."""
@@ -138,12 +146,13 @@ def load(source: str | Path, device: str | None = None, **hub: str | None) -> Ch
     hub: revision (a branch, tag or commit) and token. Raises BadInput where there is no such checkpoint, or where a file is
     missing, damaged or does not match the others.
     """
+    from vae.measure import novelty
     from vae.storage import atlases
     from vae.storage.hub import folder_of
 
     target, text = devices.pick(device), str(source)
     is_name = re.fullmatch(r"[\w-][\w.-]*", text) is not None and os.path.isdir(root() / text)
-    folder, hub_id = folder_of(root() / text if is_name else text, [*FILES, "README.md"], **hub)
+    folder, hub_id = folder_of(root() / text if is_name else text, [*FILES, "README.md", novelty.FILE], **hub)
     if not (text and os.path.isdir(folder)):
         raise BadInput(f"There is no checkpoint {text[:60]!r}; at hand are {', '.join(names()) or 'none'}.")
     for file in FILES:
@@ -154,7 +163,7 @@ def load(source: str | Path, device: str | None = None, **hub: str | None) -> Ch
     if atlas.kl.shape != (config.latent,) or atlas.examples.shape[1:] != (config.size, config.size, config.channels):
         raise BadInput(f"The atlas in {folder} belongs to another model than the one beside it.")
     recipe = replace(recipe, model=config)  # an older recipe does not say what its model had not yet
-    return Checkpoint(folder, model.to(target), atlas, recipe, hub_id)
+    return Checkpoint(folder, model.to(target), atlas, recipe, hub_id, novelty.load(folder))
 
 
 def read_recipe(folder: Path) -> TrainConfig:
@@ -167,24 +176,3 @@ def read_recipe(folder: Path) -> TrainConfig:
 def title(recipe: TrainConfig, name: str) -> str:
     """What a checkpoint is called on a page, in at most 100 characters: its recipe's title, else its name."""
     return (recipe.card.get("title") or name.capitalize())[:100]
-
-
-def push(folder: str | Path, hub_id: str, *, private: bool = False, token: str | None = None) -> str:
-    """Uploads a whole checkpoint, its card included, to the hub as "owner/name" -> its address there.
-
-    Files of an older one on the hub go. BadInput for what is no whole checkpoint or holds more, and where the hub refuses.
-    """
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HTTPError
-
-    from vae.publish.folder import refuse_foreign
-
-    checkpoint, api = load(folder, "cpu"), HfApi(token=token)
-    refuse_foreign(checkpoint.folder)
-    if not checkpoint.card:
-        raise BadInput(f"{folder} has no card; a README.md is to say where its model comes from.")
-    try:
-        api.create_repo(hub_id, private=private, exist_ok=True)
-        return str(api.upload_folder(repo_id=hub_id, folder_path=checkpoint.folder, delete_patterns=[*FILES, *MORE]))
-    except (OSError, ValueError, HTTPError) as error:
-        raise BadInput(f"{hub_id} could not be uploaded: {str(error).strip().partition(chr(10))[0]}") from error

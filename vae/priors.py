@@ -1,23 +1,20 @@
 """Where new latents come from: a mixture of Gaussians fitted on the latents of the training pictures.
 
 Every VAE in the literature samples better from a fitted density than from N(0, I), which its posteriors only lean towards
-(Ghosh et al. 2020, Dai and Wipf 2019). scikit-learn fits, torch samples.
+(Ghosh et al. 2020, Dai and Wipf 2019). scikit-learn fits (measure.fit), torch samples.
 """
 
 import math
-import warnings
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from vae import latents
 from vae.device import noise_generator
+from vae.errors import BadInput
 
-COMPONENTS = (1, 2, 4, 8, 16, 32, 64, 128)
-MIN_GAIN = 0.01  # nats per latent that more components must bring: less is chance
-FIT_LATENTS = 30_000
+COMPONENTS = (1, 2, 4, 8, 16, 32, 64, 128)  # as many as a mixture may have
 BATCH = 1000  # latents whose densities are asked for at once: K x N x D numbers lie in memory
 
 
@@ -46,52 +43,31 @@ class Mixture:
             z[rows] += temperature * noise[rows] @ self.factors[part].T
         return z
 
+    def around(self, z: Tensor, count: int, seed: int, spread: float) -> Tensor:
+        """(D,) -> (count, D) near it: spread 0 is z itself, 1 a draw from its component that has forgotten it.
+
+        White coordinates w of z in the likeliest component become sqrt(1 - spread^2) w + spread * noise, which leaves the
+        component as it is (Neal 1998, the later "preconditioned Crank-Nicolson"): what is drawn near a typical latent is
+        typical, and varies most where the pictures do. z's own posterior would give one picture again and again.
+        BadInput for a spread that is no number from 0 to 1.
+        """
+        if not (isinstance(spread, (int, float)) and 0 <= spread <= 1):
+            raise BadInput(f"The spread is {spread!r:.40}; it must be a number from 0 to 1.")
+        part = int(self._each(z[None]).argmax())
+        mean, factor = self.means[part], self.factors[part]
+        white = torch.linalg.solve_triangular(factor, (z - mean)[:, None], upper=False)[:, 0]  # (D,)
+        noise = latents.sample_normal(count, len(z), seed)
+        return mean + (math.sqrt(1 - spread**2) * white + spread * noise) @ factor.T
+
     def log_prob(self, z: Tensor) -> Tensor:
         """(N, D) -> (N,): log density in nats."""
+        return torch.cat([z.new_empty(0), *(torch.logsumexp(self._each(part), dim=0) for part in z.split(BATCH))])
+
+    def _each(self, z: Tensor) -> Tensor:
+        """(N, D) -> (K, N): log density of each component, its weight included."""
         log_det = self.factors.diagonal(dim1=1, dim2=2).log().sum(dim=1)  # (K,)
         constant = 0.5 * z.shape[1] * math.log(2 * math.pi)
-        found = [z.new_empty(0)]
-        for part in z.split(BATCH):
-            residual = part[None] - self.means[:, None]  # (K, N, D)
-            whitened = torch.linalg.solve_triangular(self.factors, residual.transpose(1, 2), upper=False)  # (K, D, N)
-            each = -0.5 * whitened.square().sum(dim=1) - log_det[:, None] - constant  # (K, N)
-            found.append(torch.logsumexp(each + self.weights.log()[:, None], dim=0))
-        return torch.cat(found)
-
-
-def fit_mixture(z: Tensor, seed: int = 0) -> Mixture:
-    """(N, D) posterior samples -> a mixture fitted by scikit-learn on whitened data, taken back to latent space.
-
-    Samples, not means: the decoder has learnt to read latents with their noise. As many components as the likelihood of a
-    held-out fifth wants, trying ever more until it twice fails to rise.
-    """
-    from sklearn.exceptions import ConvergenceWarning  # sklearn takes a second to import, and only fitting needs it
-    from sklearn.mixture import GaussianMixture
-
-    z = z.double()
-    center, covariance = z.mean(dim=0), torch.cov(z.T).reshape(z.shape[1], z.shape[1])
-    whitener = torch.linalg.cholesky(covariance + 1e-9 * torch.eye(len(center)))
-    white = torch.linalg.solve_triangular(whitener, (z - center).T, upper=False).T.numpy()
-    white = white[np.random.default_rng(seed).permutation(len(white))[:FIT_LATENTS]]
-    judged, learnt = np.split(white, [len(white) // 5])
-
-    def fit(count: int, rows: np.ndarray) -> GaussianMixture:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # where EM stops short, the held-out likelihood says so
-            return GaussianMixture(count, reg_covar=1e-3, max_iter=60, tol=1e-3, random_state=seed).fit(rows)
-
-    best, best_score, falls = 1, -math.inf, 0
-    for count in COMPONENTS:
-        if count * (len(center) + 2) > len(learnt):  # fewer rows than a component needs to have a covariance at all
-            break
-        score = fit(count, learnt).score(judged)
-        is_better = score > best_score + MIN_GAIN
-        falls = 0 if is_better else falls + 1
-        if is_better:
-            best, best_score = count, score
-        if falls == 2:
-            break
-    fitted = fit(best, white)
-    means = torch.from_numpy(fitted.means_) @ whitener.T + center
-    factors = torch.linalg.cholesky(whitener @ torch.from_numpy(fitted.covariances_) @ whitener.T)
-    return Mixture(torch.from_numpy(fitted.weights_).float(), means.float(), factors.float().contiguous())
+        residual = z[None] - self.means[:, None]  # (K, N, D)
+        whitened = torch.linalg.solve_triangular(self.factors, residual.transpose(1, 2), upper=False)  # (K, D, N)
+        each = -0.5 * whitened.square().sum(dim=1) - log_det[:, None] - constant  # (K, N)
+        return each + self.weights.log()[:, None]

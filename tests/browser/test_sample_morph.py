@@ -75,6 +75,32 @@ def test_how_many_how_adventurous_and_where_change_the_pictures(page, url):
     expect(page.locator(TILES)).to_have_count(3)
 
 
+def test_the_left_out_can_be_looked_at_and_more_like_one_be_thrown(page, url):
+    open_tab(page, url, "Sample")
+    best, heading = source(page, TILES), page.locator("#sample-gallery h3")
+    expect(heading).to_contain_text("The best 32 of 256 throws")
+    heading.get_by_role("button", name="224 left out").click()
+    expect(page.locator(TILES)).to_have_count(64)
+    odd = another(page, TILES, best)
+    heading.get_by_role("button", name="next").click()
+    another(page, TILES, odd)
+    heading.get_by_role("button", name="Back").click()
+    expect(page.locator(TILES)).to_have_count(32)
+    page.wait_for_function("([at, best]) => document.querySelector(at).src === best", arg=[TILES, best])
+    expect(page.locator("#sample-spread")).to_be_hidden()
+    page.locator(TILES).nth(3).click()
+    page.locator("#sample-gallery [data-event=around]").click()
+    near = another(page, TILES, best)
+    expect(page.get_by_label("near the one you picked")).to_be_checked()
+    page.locator("#sample-spread input[type=range]").fill("0.9")
+    another(page, TILES, near)
+    page.locator("#sample-draw input[type=range]").fill("32")
+    expect(heading).to_contain_text("32 throws")
+    expect(heading.get_by_role("button")).to_have_count(0)
+    page.get_by_label("where the data lives").click(force=True)
+    expect(page.locator("#sample-spread")).to_be_hidden()
+
+
 def test_a_picked_picture_goes_to_morph_again_and_again_and_to_explore(page, url):
     open_tab(page, url, "Sample")
     page.locator(TILES).nth(4).click()

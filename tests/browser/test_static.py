@@ -11,9 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.distributions import MultivariateNormal
 
 from ui import static
 from vae import checkpoints
+from vae.measure import novelty
+from vae.measure.best import best_of
+from vae.measure.novelty import Sketch
 from vae.pictures import images
 
 pytestmark = pytest.mark.browser
@@ -223,6 +227,80 @@ def test_many_samples_lie_where_the_mixture_does_and_traits_hold(page, url):
     assert found["none"] is None
 
 
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("difference", [0, 0.5, 1])
+def test_the_best_are_those_that_python_keeps(page, url, name, difference):
+    atlas = checkpoints.load(name).atlas
+    z = torch.cat([atlas.prior("mixture", 50, 1), 1.5 * atlas.prior("normal", 20, 1)])
+    kept, left = best_of(atlas, z, 12, difference)
+    page.goto(url)
+    body = """
+        const { bestOf } = await import(url("lp/best.js")), atlas = new Atlas(await bytes(whereOf(given.name).atlas));
+        const places = ({ kept, left }) => [kept, left].map(zs => zs.map(z => given.z.indexOf(z)));
+        const ask = { count: 12, difference: given.difference };
+        return { places: places(await bestOf(atlas, given.z, ask)), over: await bestOf(atlas, given.z, ask, () => true) };"""
+    found = evaluate(page, body, {"name": name, "z": z.tolist(), "difference": difference})
+    assert found["places"][0] == kept
+    realism = atlas.realism(z)  # of equals either may come first
+    np.testing.assert_allclose(realism[found["places"][1]], realism[left], atol=0.05)
+    assert found["over"] is None
+
+
+def test_near_a_latent_the_same_noise_is_the_same_draw(page, url):
+    """In the likeliest component by torch's own densities, in coordinates by its own inverse."""
+    atlas = checkpoints.load(MODELS[0]).atlas
+    (z, noise), mixture = atlas.prior("normal", 2, 1), atlas.mixture
+    densities = MultivariateNormal(mixture.means, scale_tril=mixture.factors).log_prob(z) + mixture.weights.log()
+    mean, factor = (values[int(densities.argmax())] for values in (mixture.means, mixture.factors))
+    wanted = mean + factor @ (0.84**0.5 * (torch.linalg.inv(factor) @ (z - mean)) + 0.4 * noise)
+    page.goto(url)
+    body = """
+        const atlas = new Atlas(await bytes(whereOf(given.name).atlas));
+        return atlas.around(given.z, given.noise, 0.4);"""
+    found = evaluate(page, body, {"name": MODELS[0], "z": z.tolist(), "noise": noise.tolist()})
+    np.testing.assert_allclose(found, wanted, atol=2e-3)
+
+
+def test_the_sketch_says_what_python_says(page, url, tmp_path):
+    dice = torch.Generator().manual_seed(0)
+    rows = torch.randint(-127, 128, (300, 4), generator=dice, dtype=torch.int8)
+    sketch = Sketch(rows, torch.tensor([0.05, 0.04, 0.03, 0.02]), torch.linspace(0.2, 1.5, 101), 900)
+    novelty.save(sketch, tmp_path)
+    points = torch.cat([3 * torch.randn(40, 4, generator=dice), sketch.points[:5]])
+    page.goto(url)
+    body = """
+        const { Sketch } = await import(url("lp/novelty.js")), sketch = new Sketch(Uint8Array.from(given.data).buffer);
+        return { shares: given.points.map(point => sketch.novelty(point)), count: sketch.count, of: sketch.of };"""
+    found = evaluate(page, body, {"data": [*(tmp_path / novelty.FILE).read_bytes()], "points": points.tolist()})
+    np.testing.assert_allclose(found["shares"], sketch.novelty(points), atol=1e-4)
+    assert (found["count"], found["of"]) == (300, 900)
+
+
+def test_the_best_are_shown_those_left_out_too_and_more_like_one(page, url):
+    """One seed, one choice; what is shown is new or copied where the model knows."""
+    page.goto(url)
+    page.get_by_role("tab", name="Sample").click()
+    tiles, heading = page.locator("#sample-gallery .tiles img"), page.locator("#sample-gallery h3")
+    page.wait_for_selector("#sample-gallery .tiles button:nth-child(32) img[src]")
+    best = tiles.first.get_attribute("src")
+    assert "The best 32 of 256 throws" in heading.text_content()
+    heading.get_by_role("button", name="224 left out").click()
+    page.wait_for_selector("#sample-gallery .tiles button:nth-child(64) img[src]")
+    heading.get_by_role("button", name="Back").click()
+    same = "best => document.querySelector('#sample-gallery .tiles img').src === best"
+    page.wait_for_function(same, arg=best)
+    page.locator("[data-event=around]").click()
+    page.wait_for_function(same.replace("===", "!=="), arg=best)
+    assert page.get_by_label("near the one you picked").is_checked()
+    page.get_by_label("where the data lives").click(force=True)
+    page.wait_for_function(same, arg=best)
+    says = "document.querySelector('#sample-gallery .closer p').textContent"
+    if checkpoints.load(MODELS[0]).sketch:
+        page.wait_for_function(f"/copied|copy/.test({says})")
+    else:
+        assert "copied" not in page.evaluate(says)
+
+
 def test_pictures_come_in_and_films_go_out(page, url, tmp_path):
     """An upload is read in the browser, a latent goes from Sample to Morph, and the film is a GIF."""
     model = checkpoints.load(MODELS[0])
@@ -367,10 +445,18 @@ def test_a_new_version_never_meets_files_of_the_old_one(browser, tmp_path):
         assert page.locator(EXPLORE).get_attribute("data-model") == MODELS[0]
         # All of the new version is here; before that the old page's end would change nothing.
         page.wait_for_function("async () => (await navigator.serviceWorker.getRegistration()).waiting !== null")
+        # Another page of the same server, which no worker of ours serves, sees when the old version is gone.
+        onlooker = context.new_page()
+        onlooker.goto(f"http://127.0.0.1:{server.server_port}/elsewhere")
         page.close()
+        onlooker.wait_for_function(
+            """async address => {
+                const { active, waiting } = await navigator.serviceWorker.getRegistration(address);
+                return waiting === null && active?.state === "activated";
+            }""",
+            arg=address,
+        )
         page = context.new_page()
-        page.goto(address)
-        page.wait_for_function("async () => (await navigator.serviceWorker.getRegistration()).waiting === null")
         page.goto(address)
         use_every_tab(page)
         assert page.locator(EXPLORE).get_attribute("data-model") == MODELS[-1]

@@ -1,6 +1,8 @@
 // What is known about a model's latents, read from its atlas.safetensors: where pictures lie, and how to keep a reading still.
 import { Judge, shareBelow, squaredError, uploadInputs } from "./typicality.js";
 
+const COORDINATES = 16, TYPICAL = 10; // the place among likelihoods from which on a latent is typical
+
 export class Atlas {
   // data: the bytes of an atlas.safetensors, an ArrayBuffer.
   constructor(data) {
@@ -19,19 +21,31 @@ export class Atlas {
 
   // The log density of the fitted mixture, in nats.
   likelihood(z) {
-    const D = this.latent, white = new Float64Array(D);
-    const each = this.parts.map(({ mean, factor, constant }) => {
-      let length = 0; // of the residual, whitened: factor is lower triangular
-      for (let i = 0; i < D; i++) {
-        let left = z[i] - mean[i];
-        for (let j = 0, row = i * D; j < i; j++) left -= factor[row + j] * white[j];
-        white[i] = left / factor[i * D + i];
-        length += white[i] * white[i];
-      }
-      return constant - length / 2;
-    });
-    const most = Math.max(...each);
+    const each = this.#each(z), most = Math.max(...each);
     return most + Math.log(each.reduce((sum, value) => sum + Math.exp(value - most), 0));
+  }
+
+  #each(z) {
+    const white = new Float64Array(this.latent);
+    return this.parts.map(part => part.constant - whitened(z, part, white) / 2);
+  }
+
+  // Higher for latents that are more like those of real pictures.
+  realism(z) {
+    return Math.min(this.likelihood(z), this.likelihoods[TYPICAL]);
+  }
+
+  // Along the widest principal directions, in which pictures differ most. As Atlas.coordinates in Python.
+  coordinates(z) {
+    const { latent: D, mean, directions } = this, left = z.map((value, i) => value - mean[i]);
+    return Array.from({ length: Math.min(D, COORDINATES) }, (_, k) => dot(left, directions.subarray(k * D, (k + 1) * D)));
+  }
+
+  // A latent near z for given noise, one draw from N(0, 1) a dimension. As Mixture.around in Python.
+  around(z, noise, spread) {
+    const each = this.#each(z), white = new Float64Array(this.latent), place = each.indexOf(Math.max(...each));
+    whitened(z, this.parts[place], white);
+    return this.sample(place, noise.map((value, i) => Math.sqrt(1 - spread ** 2) * white[i] + spread * value), 1);
   }
 
   // A latent from the mixture for given dice: the number of a part, and one draw from N(0, 1) a dimension. As Mixture.sample in Python.
@@ -83,6 +97,19 @@ export class Atlas {
   }
 }
 
+// Fills white with z's residual from a part's mean, whitened, and gives its squared length; the part's factor is lower triangular.
+function whitened(z, { mean, factor }, white) {
+  const D = white.length;
+  let length = 0;
+  for (let i = 0; i < D; i++) {
+    let left = z[i] - mean[i];
+    for (let j = 0, row = i * D; j < i; j++) left -= factor[row + j] * white[j];
+    white[i] = left / factor[i * D + i];
+    length += white[i] * white[i];
+  }
+  return length;
+}
+
 export function dot(a, b) {
   let sum = 0;
   for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
@@ -109,14 +136,14 @@ function solve(matrix, right) {
   return found;
 }
 
-// safetensors: eight bytes with the header's length, the header as JSON, then all numbers. {name: Float32Array, also of half
-// floats, or Uint8Array of bytes, with the first dimension as its count}.
-function tensors(data) {
+// safetensors: eight bytes with the header's length, the header as JSON, then all numbers. {name: a typed array of its numbers,
+// half floats as Float32Array, with the first dimension as its count}.
+export function tensors(data) {
   const length = Number(new DataView(data).getBigUint64(0, true));
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 8, length)));
   const found = {};
   for (const [name, { dtype, shape, data_offsets: [start, end] = [] }] of Object.entries(header)) {
-    const Numbers = { F32: Float32Array, F16: Uint16Array, U8: Uint8Array }[dtype];
+    const Numbers = { F32: Float32Array, F16: Uint16Array, U8: Uint8Array, I8: Int8Array, I64: BigInt64Array }[dtype];
     if (!Numbers) continue;
     const numbers = new Numbers(data.slice(8 + length + start, 8 + length + end));
     found[name] = Object.assign(dtype === "F16" ? Float32Array.from(numbers, half) : numbers, { count: shape[0] });

@@ -20,18 +20,25 @@ export function normal(uniform = Math.random) {
   return Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
 }
 
-// Latents from the prior called "mixture" or "normal": those that have all the traits, knobs with a {trait} whose reading they
-// exceed. As Atlas.prior in Python, but for the dice. null where too few of TRIES draws have them all, or isOver() says so.
-export async function thrown(atlas, { prior, count, seed, temperature, only = [] }, isOver = () => false) {
-  const uniform = dice(seed), found = [];
+// Latents from the prior called "mixture" or "normal", or "near" the latent `around`: of all kinds that `only` names, knobs with a
+// {trait} whose reading they exceed; of several values of one column ("label=3") one will do. As Atlas.prior in Python, but for the
+// dice. null where TRIES draws leave fewer than `least`, or isOver() says so.
+export async function thrown(atlas, { prior, count, seed, temperature, only = [], around, spread, least = count }, isOver = () => false) {
+  const uniform = dice(seed), found = [], column = knob => knob.key.split("=")[0];
+  const kinds = only.map(knob => only.filter(other => column(other) === column(knob)));
   for (let tries = only.length ? TRIES : count; tries && found.length < count; tries--) {
     if (tries % SLICE === 0) await new Promise(resolve => setTimeout(resolve)); // the page goes on meanwhile
     if (isOver()) return null;
     const noise = Array.from({ length: atlas.latent }, () => normal(uniform));
-    const z = prior === "normal" ? noise.map(value => temperature * value) : atlas.sample(pick(atlas.parts, uniform()), noise, temperature);
-    if (only.every(knob => read(z, knob) > knob.trait.reading)) found.push(z);
+    const z = drawn(atlas, { prior, temperature, around, spread }, noise, uniform);
+    if (kinds.every(knobs => knobs.some(knob => read(z, knob) > knob.trait.reading))) found.push(z);
   }
-  return found.length < count ? null : found;
+  return found.length < least ? null : found;
+}
+
+function drawn(atlas, { prior, temperature, around, spread }, noise, uniform) {
+  if (prior === "near") return atlas.around(around, noise, spread);
+  return prior === "normal" ? noise.map(value => temperature * value) : atlas.sample(pick(atlas.parts, uniform()), noise, temperature);
 }
 
 function pick(parts, share) {

@@ -7,6 +7,7 @@ import { make } from "./dom.js";
 import { Explore } from "./explore.js";
 import { whole } from "./latent.js";
 import { MorphPage } from "./morph_page.js";
+import { Sketch } from "./novelty.js";
 import { SamplePage } from "./sample_page.js";
 
 const SURPRISE_TEMPERATURE = 0.8; // as the server's
@@ -18,7 +19,7 @@ const url = address => address && new URL(address, document.baseURI).href;
 const all = addresses =>
   Object.fromEntries(Object.entries(addresses).map(([name, address]) => [name, Array.isArray(address) ? address.map(url) : url(address)]));
 
-let view, data, atlas; // of the model that is shown; data: a promise of its atlas' bytes, atlas: one of the atlas
+let view, data, atlas, sketch; // of the model that is shown; data: a promise of its atlas' bytes, atlas: one of the atlas
 let explore;
 const late = {}; // the tabs that are made when they are first looked at
 
@@ -36,6 +37,7 @@ function take(found) {
   });
   atlas = data.then(found => new Atlas(found));
   atlas.catch(() => {}); // whoever needs it tells
+  sketch = null; // a promise of it once somebody asks
   document.title = `${words.page.title}: ${site.models.find(({ id }) => id === view.model).title}`;
 }
 
@@ -77,12 +79,15 @@ async function choose(id) {
   for (const tab of Object.values(late)) tab.open();
 }
 
+// Of what the model learnt from; null where it has none, or it cannot be fetched: a line less on the page.
+const known = ({ training } = view.where) => (sketch ??= training ? bytes(training).then(found => new Sketch(found)).catch(() => null) : null);
+
 const draw = zs => explore.drawer.pictures(zs);
 
 const makers = {
   sample(root) {
     const page = new SamplePage(root.querySelector(".lp-sample"), {
-      words: words.sample, first: site.first.sample, draw, atlas: () => atlas, failed: say,
+      words: words.sample, first: site.first.sample, limits: site.limits, copy: site.copy, draw, atlas: () => atlas, sketch: () => known(), failed: say,
       send(tab, z) {
         show(tab);
         if (tab === "explore") explore.receive(z);

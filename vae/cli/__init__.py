@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from vae import latents
-from vae.atlas import PRIORS
+from vae.atlas import PRIORS, SPREAD
 from vae.cli import train, verbs
 from vae.errors import BadInput
+from vae.measure.best import DIFFERENCE
 from vae.recipe import fields
 
 CHECKPOINT = {"metavar": "CHECKPOINT", "help": "a name under checkpoints/, a folder, or a hub id such as owner/name"}
@@ -21,6 +22,7 @@ OUT: dict[str, Any] = {
 }  # fmt: skip
 SEED = {"type": int, "default": 0, "metavar": "S", "help": "the same seed, the same pictures"}
 DATA = {"metavar": "ROOT_OR_ZIP", "help": "where the recipe's pictures are (default: $VAE_DATA)"}
+SHARE: dict[str, Any] = {"type": float, "metavar": "S"}
 # What turns a flag's text into a recipe's value, where its type does not.
 READERS: dict[Any, Callable[[str], Any]] = {
     bool: lambda text: bool(("false", "true").index(text.lower())),
@@ -48,13 +50,22 @@ VERBS: dict[str, tuple[Callable[[argparse.Namespace], None], str, str, dict[str,
     "sample": (
         verbs.sample,
         "Draw pictures that nobody took.",
-        "sample digits --count 64 --seed 7 --prior mixture --temperature 0.9 --out digits.png",
+        "sample digits --count 64 --seed 7 --prior mixture --temperature 0.9 --out digits.png\n"
+        "  python -m vae sample digits --count 16 --best-of 256 --difference 0.5 --only label=7 --out sevens.png\n"
+        "  python -m vae sample avatars --count 9 --around me.png --spread 0.3 --out like-me.png",
         {
             "checkpoint": CHECKPOINT,
             "--count": {"type": int, "default": 64, "metavar": "N"},
             "--seed": SEED,
             "--prior": {"default": "mixture", "choices": PRIORS},
             "--temperature": {"type": float, "default": 1.0, "metavar": "T", "help": "0 to 2; lower is safer, higher bolder"},
+            "--best-of": {"type": int, "metavar": "M", "help": "draw so many and keep the best --count"},
+            "--difference": SHARE | {"default": DIFFERENCE, "help": "how different the kept ones are, 0 to 1"},
+            "--only": {"action": "append", "default": [], "metavar": "TRAIT", "help": "glasses or label=7; may be repeated"},
+            "--around": {"type": Path, "metavar": "PICTURE", "help": "draw near this one"},
+            "--spread": SHARE | {"default": SPREAD, "help": "how near: 0 the same, 1 its whole kind"},
+            "--nearest": {"action": "store_true", "help": "new or copied: also compare with what the model learnt from"},
+            "--data": DATA,
             "--out": OUT,
         },
     ),

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from vae.atlas import Named
-from vae.data import LARGEST, MOST_VALUES, held_out
+from vae.data import LARGEST, MOST_VALUES
 from vae.errors import BadInput
+from vae.pictures.split import held_out
 
 MIN_EXAMPLES = 50  # of each side of an attribute, or no knob is made of it
 TOLD = 0.5  # the share of a column's variance from which on a column of words says the same

@@ -1,5 +1,7 @@
 """The atlas of a trained model, from pictures: made once, saved beside the weights."""
 
+import math
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +14,10 @@ from vae.measure.directions import fit_named
 from vae.measure.typical import fit_judge
 from vae.measure.verdicts import errors
 from vae.model import VAE, decoded, posterior_of
-from vae.priors import Mixture, fit_mixture
+from vae.priors import COMPONENTS, Mixture
 
+MIN_GAIN = 0.01  # nats per latent that more components must bring: less is chance
+FIT_LATENTS = 30_000
 EXAMPLES = 10
 DRAWN_EXAMPLES, DRAWN_TEMPERATURE = 500, 0.7  # where examples are drawn: many, and none too bold
 
@@ -107,3 +111,41 @@ def telling(
         apart[places] = -1  # also where others are the same
         places.append(int(apart.argmax()))
     return rows[places].tolist()
+
+
+def fit_mixture(z: Tensor, seed: int = 0) -> Mixture:
+    """(N, D) posterior samples -> a mixture fitted by scikit-learn on whitened data, taken back to latent space.
+
+    Samples, not means: the decoder has learnt to read latents with their noise. As many components as the likelihood of a
+    held-out fifth wants, trying ever more until it twice fails to rise.
+    """
+    from sklearn.exceptions import ConvergenceWarning  # sklearn takes a second to import, and only fitting needs it
+    from sklearn.mixture import GaussianMixture
+
+    z = z.double()
+    center, covariance = z.mean(dim=0), torch.cov(z.T).reshape(z.shape[1], z.shape[1])
+    whitener = torch.linalg.cholesky(covariance + 1e-9 * torch.eye(len(center)))
+    white = torch.linalg.solve_triangular(whitener, (z - center).T, upper=False).T.numpy()
+    white = white[np.random.default_rng(seed).permutation(len(white))[:FIT_LATENTS]]
+    judged, learnt = np.split(white, [len(white) // 5])
+
+    def fit(count: int, rows: np.ndarray) -> GaussianMixture:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # where EM stops short, the held-out likelihood says so
+            return GaussianMixture(count, reg_covar=1e-3, max_iter=60, tol=1e-3, random_state=seed).fit(rows)
+
+    best, best_score, falls = 1, -math.inf, 0
+    for count in COMPONENTS:
+        if count * (len(center) + 2) > len(learnt):  # fewer rows than a component needs to have a covariance at all
+            break
+        score = fit(count, learnt).score(judged)
+        is_better = score > best_score + MIN_GAIN
+        falls = 0 if is_better else falls + 1
+        if is_better:
+            best, best_score = count, score
+        if falls == 2:
+            break
+    fitted = fit(best, white)
+    means = torch.from_numpy(fitted.means_) @ whitener.T + center
+    factors = torch.linalg.cholesky(whitener @ torch.from_numpy(fitted.covariances_) @ whitener.T)
+    return Mixture(torch.from_numpy(fitted.weights_).float(), means.float(), factors.float().contiguous())

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vae.data import MOST_VALUES, Pictures
+from vae.data import LARGEST, MOST_VALUES, Pictures
 from vae.errors import BadInput
 
 BATCH = 500
@@ -12,11 +12,13 @@ def told(images: np.ndarray, column: np.ndarray) -> np.ndarray:
     """uint8 (N, H, W, C) and a column (N,) -> (H, W), 0 to 1: the share of each pixel's variance that the column tells.
 
     The correlation ratio, eta squared, of the column's values with all channels. A column of many numbers counts by its tenths;
-    pictures with a gap, NaN or "", are left out.
+    pictures with a gap, NaN or "", are left out, and of gaps alone nothing is told.
     """
     is_number = column.dtype.kind in "fiub"
-    given = ~np.isnan(column) if is_number else column != ""
+    given = np.abs(column.astype(np.float64)) < LARGEST if is_number else column != ""
     images, column = images[given], column[given]
+    if not len(images):
+        return np.zeros(images.shape[1:3])
     if is_number and len(np.unique(column)) > MOST_VALUES:
         column = np.digitize(column, np.quantile(column, np.linspace(0, 1, 11)[1:-1]))
     values, kinds = np.unique(column, return_inverse=True)

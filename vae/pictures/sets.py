@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from vae.data import SPLITS, Pictures, Report, held_out
+from vae.data import SPLITS, Pictures, Report
 from vae.errors import BadInput
 from vae.pictures.duplicates import near_duplicates
 from vae.pictures.folders import from_files, locate
 from vae.pictures.images import square
+from vae.pictures.split import held_out
 
 EMBEDDED = Path(__file__).parents[2] / "assets" / "digits-10k.npz"
 TORCHVISION = {"digits": "MNIST", "fashion": "FashionMNIST"}

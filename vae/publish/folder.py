@@ -1,4 +1,4 @@
-"""The checkpoint folder that a training ends in: weights, atlas, recipe, card and figures, whole and at once."""
+"""The checkpoint folder that a training ends in: weights, atlas, recipe, card and figures, whole and at once; and its upload."""
 
 import importlib.util
 import json
@@ -15,6 +15,7 @@ from vae import checkpoints
 from vae.checkpoints import FILES, MORE
 from vae.data import Pictures
 from vae.errors import BadInput
+from vae.measure import novelty
 from vae.measure.directions import merged
 from vae.measure.evaluation import SIGMA_PICTURES, compare, estimate_sigma, evaluate
 from vae.measure.fit import fit_atlas
@@ -74,6 +75,9 @@ def publish(
             first=heldout.names.index(recipe.start) if recipe.start else None,
         )  # fmt: skip
         atlases.save(atlas, beside)
+        sketch = novelty.sketch(shipped, atlas, known.images, heldout.images, recipe.seed)
+        if sketch is not None:
+            novelty.save(sketch, beside)
         result = evaluate(shipped, heldout.images, recipe.seed)
         checkpoint = checkpoints.load(beside, device=str(model.device))
         rows = compare(checkpoint, train, heldout, recipe.seed) if figures else {}
@@ -112,3 +116,22 @@ def refuse_foreign(
             raise BadInput(f"{folder} holds something else than {what}: {name}; name another folder.")
     if any(folder.iterdir()) and not whole(folder):
         raise BadInput(f"{folder} holds something else than {what}; name another folder.")
+
+
+def push(folder: str | Path, hub_id: str, *, private: bool = False, token: str | None = None) -> str:
+    """Uploads a whole checkpoint, its card included, to the hub as "owner/name" -> its address there.
+
+    Files of an older one on the hub go. BadInput for what is no whole checkpoint or holds more, and where the hub refuses.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HTTPError
+
+    checkpoint, api = checkpoints.load(folder, "cpu"), HfApi(token=token)
+    refuse_foreign(checkpoint.folder)
+    if not checkpoint.card:
+        raise BadInput(f"{folder} has no card; a README.md is to say where its model comes from.")
+    try:
+        api.create_repo(hub_id, private=private, exist_ok=True)
+        return str(api.upload_folder(repo_id=hub_id, folder_path=checkpoint.folder, delete_patterns=[*FILES, *MORE]))
+    except (OSError, ValueError, HTTPError) as error:
+        raise BadInput(f"{hub_id} could not be uploaded: {str(error).strip().partition(chr(10))[0]}") from error

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from vae.device import noise_of
 from vae.losses import negative_elbo
+from vae.measure.fit import fit_mixture
 from vae.model import posterior_of
-from vae.priors import Mixture, fit_mixture
+from vae.priors import Mixture
 from vae.recipe import TrainConfig
 from vae.sharpen.critic import SHIFT, judge
 from vae.training import batch_of, follow, set_learning_rate
