@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # The core of vae, directly in its folder: imports run only down this list, and at import time none enters a wing.
 CORE = (
-    "training", "checkpoints", "recipe", "atlas", "data", "typicality", "priors", "losses", "latents", "model", "device",
+    "training", "checkpoints", "recipe", "atlas", "data", "priors", "losses", "latents", "model", "device",
     "errors",
 )  # fmt: skip
 # The wings: each may import the core and the wings below it.

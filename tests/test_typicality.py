@@ -17,8 +17,8 @@ from vae.measure.verdicts import FINE, Verdict, errors, of_latents, of_uploads, 
 from vae.model import VAE, VAEConfig, decoded, posterior_of
 from vae.recipe import TrainConfig
 from vae.storage import atlases
+from vae.storage.judges import COLOURS, FAR, FIELDS, Critic, input_count
 from vae.training import train
-from vae.typicality import COLOURS, FAR, FIELDS, Critic, input_count
 
 CONFIG = VAEConfig(size=16, channels=1, latent=6, widths=(16, 32), stem=2)
 

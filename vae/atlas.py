@@ -7,6 +7,7 @@ walking: named ones where the pictures have attributes, principal ones always.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,7 +16,9 @@ from torch import Tensor
 from vae import latents
 from vae.errors import BadInput
 from vae.priors import Mixture
-from vae.typicality import Judge
+
+if TYPE_CHECKING:
+    from vae.storage.judges import Judge
 
 PRIORS = ("normal", "mixture")
 ACTIVE_NATS = 0.01  # a unit that says less than this on average is asleep
@@ -83,7 +86,7 @@ class Atlas:
     examples: np.ndarray
     familiar_error: float
     likelihoods: Tensor
-    judge: Judge | None = None
+    judge: "Judge | None" = None
 
     def typicality(self, z: Tensor) -> Tensor:
         """(N, D) -> (N,) in [0, 1]: the share of held-out latents that are less typical, as measure.verdicts says."""

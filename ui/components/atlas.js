@@ -37,8 +37,7 @@ export class Atlas {
 
   // Along the widest principal directions, in which pictures differ most. As Atlas.coordinates in Python.
   coordinates(z) {
-    const { latent: D, mean, directions } = this, left = z.map((value, i) => value - mean[i]);
-    return Array.from({ length: Math.min(D, COORDINATES) }, (_, k) => dot(left, directions.subarray(k * D, (k + 1) * D)));
+    return this.principal(z, Math.min(this.latent, COORDINATES));
   }
 
   // A latent near z for given noise, one draw from N(0, 1) a dimension. As Mixture.around in Python.
@@ -78,10 +77,10 @@ export class Atlas {
     return this.judge && this.judge.ofUpload(uploadInputs(picture, again, z), squaredError(picture, again), this.likelihood(z));
   }
 
-  // z along the principal directions, from the mean.
-  principal(z) {
+  // z along the principal directions, from the mean; count: the widest ones alone.
+  principal(z, count = this.latent) {
     const D = this.latent, from = Array.from(z, (value, i) => value - this.mean[i]);
-    return Array.from({ length: D }, (_, row) => dot(from, this.directions.subarray(row * D, (row + 1) * D)));
+    return Array.from({ length: count }, (_, row) => dot(from, this.directions.subarray(row * D, (row + 1) * D)));
   }
 
   // The knob's vector with as little change as possible so that the knobs of `others` keep their readings: orthogonal in

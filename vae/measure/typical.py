@@ -15,7 +15,7 @@ from vae.device import noise_generator
 from vae.measure.broken import broken, generated
 from vae.measure.verdicts import errors, shares, upload_inputs
 from vae.model import VAE, Posterior, decoded, posterior_of
-from vae.typicality import HIDDEN, Critic, Judge
+from vae.storage.judges import HIDDEN, Critic, Judge
 
 FEWEST = 50  # held-out pictures without which a quantile says nothing
 DECAY, LEARNING_RATE, BATCH = 0.05, 1e-3, 256

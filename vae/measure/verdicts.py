@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vae.atlas import Atlas
 from vae.model import BATCH, to_tensor
-from vae.typicality import COLOURS, FIELDS, SEAMS, input_count
+from vae.storage.judges import COLOURS, FIELDS, SEAMS, input_count
 
 FINE = 0.07  # a typicality from which on the verdict is fine: 93 % of held-out pictures
 OTHERS = 5.0  # by how much less a measure counts than the critic, which tells the most

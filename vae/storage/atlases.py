@@ -10,14 +10,13 @@ import numpy as np
 import safetensors.torch
 import torch
 from PIL import Image
-from torch import Tensor
 
 from vae.atlas import SHARES, Atlas, Named
 from vae.errors import BadInput
 from vae.priors import COMPONENTS, Mixture
+from vae.storage import judges
 from vae.storage.files import read_text
 from vae.storage.tensors import Heads, read_tensors
-from vae.typicality import HIDDEN, Critic, Judge, input_count
 
 PLAIN = ("kl", "mean", "covariance", "directions", "spreads", "likelihoods")  # saved under their own names
 KEYS = ("name", "measure", "score", "share")  # of a named direction
@@ -25,7 +24,6 @@ MIXTURE = ("weights", "means", "factors")
 # Saved as float16: of the shipped atlases typicality moves by under 0.005, a sample by under 0.003, its picture by a step of
 # 255. Not the covariance, whose small eigenvalues a knob's reading divides by: readings moved by 0.8 of a step.
 HALF = ("directions", "mixture.means", "mixture.factors")
-JUDGE, CRITICS = "judge.quantiles", ("latents", "uploads")
 
 
 def save(atlas: Atlas, folder: Path) -> None:
@@ -52,27 +50,9 @@ def packed(atlas: Atlas, **others: torch.Tensor) -> bytes:
     tensors["examples"] = torch.from_numpy(atlas.examples)
     if atlas.named:
         tensors["named"] = torch.stack([row.vector for row in atlas.named])
-    tensors |= _of_judge(atlas.judge) if atlas.judge else {}
+    tensors |= judges.packed(atlas.judge) if atlas.judge else {}
     tensors |= {name: tensors[name].half() for name in HALF} | others
     return safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
-
-
-def _of_judge(judge: Judge) -> dict[str, Tensor]:
-    """A judge's tensors by name, its critics in half precision, as they were fitted."""
-    tensors = {JUDGE: torch.cat([judge.latent_quantiles, judge.upload_quantiles])}
-    for name in CRITICS:
-        critic = getattr(judge, name)
-        for place, part in enumerate((critic.center, critic.scale, *critic.layers)):
-            tensors[f"judge.{name}.{place}"] = part.half()
-    return tensors
-
-
-def _judge(tensors: dict[str, Tensor]) -> Judge:
-    """What _of_judge made."""
-    parts = ([tensors[f"judge.{name}.{place}"].float() for place in range(8)] for name in CRITICS)
-    latents, uploads = (Critic(center, scale, tuple(layers)) for center, scale, *layers in parts)
-    of_latents, of_uploads = tensors[JUDGE].split([3, 4])
-    return Judge(latents, uploads, of_latents, of_uploads)
 
 
 def load(folder: Path) -> Atlas:
@@ -85,10 +65,7 @@ def load(folder: Path) -> Atlas:
         tensors = read_tensors(folder / "atlas.safetensors", lambda heads: _check_heads(heads, len(rows), shape))
         if not (tensors["mixture.weights"] > 0).all():
             raise ValueError("it has weights that are not positive")
-        if JUDGE in tensors and not all((tensors[f"judge.{name}.1"] > 0).all() for name in CRITICS):
-            raise ValueError("it has a scale that is not positive")
-        if JUDGE in tensors and (tensors[JUDGE].diff(dim=1) < 0).any():
-            raise ValueError("it has quantiles that fall")
+        judge = judges.unpacked(tensors) if judges.QUANTILES in tensors else None
         tensors |= {name: tensors[name].float() for name in HALF}
         examples = _unrolled(tensors["examples"].numpy().tobytes(), shape) if shape else tensors["examples"].numpy()
     except (LookupError, TypeError, ValueError, RecursionError, OSError) as error:
@@ -101,7 +78,7 @@ def load(folder: Path) -> Atlas:
         mixture=Mixture(*(tensors[f"mixture.{name}"] for name in MIXTURE)),
         examples=examples,
         familiar_error=float(words["familiar_error"]),
-        judge=_judge(tensors) if JUDGE in tensors else None,
+        judge=judge,
     )
 
 
@@ -127,12 +104,8 @@ def _check_heads(found: Heads, named: int, shape: Any) -> None:
     wanted |= {"mixture.weights": ("F32", parts), "mixture.means": ("F32", parts, units)}
     wanted |= {"mixture.factors": ("F32", parts, units, units)} | ({"named": ("F32", named, units)} if named else {})
     halves = {name: ("F16", *shape) for name, (_, *shape) in wanted.items() if name in HALF}
-    if JUDGE in found:
-        wanted[JUDGE] = ("F32", 7, SHARES)
-        for name, inputs in zip(CRITICS, (units, input_count(units, channels)), strict=True):
-            layers = ((HIDDEN, inputs), (HIDDEN,), (HIDDEN, HIDDEN), (HIDDEN,), (1, HIDDEN), (1,))
-            shapes = enumerate(((inputs,), (inputs,), *layers))
-            wanted |= {f"judge.{name}.{place}": ("F16", *shape) for place, shape in shapes}
+    if judges.QUANTILES in found:
+        wanted |= judges.heads(units, channels)
     if found not in (wanted | halves, wanted):  # all of an earlier version's are F32
         raise ValueError("its shapes or types are not an atlas's")
     if not (units and pictures) or units > 512 or parts > max(COMPONENTS) or pictures > 1000 or side > 256:
