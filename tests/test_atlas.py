@@ -449,7 +449,7 @@ def test_a_visitor_starts_where_asked_and_then_from_one_of_each_kind(charted):
 def test_an_atlas_follows_its_seed(charted):
     model, pictures, _ = charted
     plain, zero, one = (
-        fit_atlas(model, pictures[:200], heldout=pictures[:100], **seed) for seed in ({}, {"seed": 0}, {"seed": 1})
+        fit_atlas(model, pictures[:200], heldout=pictures[:45], **seed) for seed in ({}, {"seed": 0}, {"seed": 1})
     )
     assert np.array_equal(plain.examples, zero.examples)
     assert torch.equal(plain.likelihoods, zero.likelihoods)
@@ -459,7 +459,7 @@ def test_an_atlas_follows_its_seed(charted):
 def test_where_no_picture_may_be_shown_the_model_draws_them(charted):
     model, pictures, _ = charted
     one, same, other = (
-        fit_atlas(model, pictures[:200], heldout=pictures[:100], may_show=False, seed=seed) for seed in (0, 0, 1)
+        fit_atlas(model, pictures[:200], heldout=pictures[:45], may_show=False, seed=seed) for seed in (0, 0, 1)
     )
     assert one.examples.shape == (fit.EXAMPLES, 8, 8, 3)
     assert np.array_equal(one.examples, same.examples)
@@ -584,7 +584,7 @@ def test_an_atlas_of_an_earlier_version_is_read_with_all_its_digits(charted, tmp
 
 
 def test_grey_examples_come_back_byte_by_byte(charted, tmp_path):
-    atlas = dataclasses.replace(charted[2], examples=charted[1][:10, ..., :1])
+    atlas = dataclasses.replace(charted[2], examples=charted[1][:10, ..., :1], judge=None)
     atlases.save(atlas, tmp_path)
     assert np.array_equal(atlases.load(tmp_path).examples, atlas.examples)
 

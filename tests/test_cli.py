@@ -201,6 +201,12 @@ def test_morph_begins_and_ends_at_the_reconstructions(trained, digit, tmp_path, 
     assert np.abs(film[0].astype(int) - np.load(tmp_path / "r.npy")[0]).max() <= 1
 
 
+def test_other_sets_that_are_not_there_are_refused_before_the_first_step(trained, tmp_path, capsys):
+    flags = ("--others", "lost", "--data", tmp_path, "--out", tmp_path / "x")
+    assert "lost.zip" in refused(capsys, "train", trained / "recipe.toml", *flags)
+    assert not (tmp_path / "x.run").exists()
+
+
 def test_evaluate_prints_a_table_and_json(trained, capsys):
     main(["evaluate", str(trained), "--json"])
     numbers = json.loads(capsys.readouterr().out)

@@ -642,6 +642,19 @@ def test_too_many_pictures_are_refused_before_any_is_read(tmp_path):
         from_files(archive, **FORM, most=3)
 
 
+def test_a_few_pictures_of_other_sets_come_from_all_of_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(sets, "OTHERS", 4)
+    for shade, name in ((10, "dark"), (200, "light")):
+        files = {f"{i:02d}.png": png((shade + i,) * 3) for i in range(13)}
+        make_zip(tmp_path / f"{name}.zip", **files)
+    found = sets.others("light, dark", tmp_path, size=8, channels=1)
+    assert found.shape == (8, 8, 8, 1)
+    assert found[:, 0, 0, 0].tolist() == [200, 203, 206, 209, 10, 13, 16, 19]
+    assert sets.others("", tmp_path, size=8, channels=3).shape == (0, 8, 8, 3)
+    with pytest.raises(BadInput, match="no set 'lost'"):
+        sets.others("dark, lost", tmp_path, size=8, channels=1)
+
+
 def test_missing_and_empty_places_are_named(tmp_path):
     with pytest.raises(BadInput, match="nothing at"):
         from_files(tmp_path / "gone.zip", **FORM)

@@ -17,6 +17,7 @@ from ui.words import say
 from vae.atlas import Atlas
 from vae.errors import BadInput
 from vae.measure.novelty import Sketch
+from vae.measure.verdicts import Verdict
 from vae.model import VAE, VAEConfig
 from vae.pictures import images
 from vae.pictures.framing import Form, frame
@@ -376,9 +377,9 @@ def test_strange_eyes_are_refused(portraits, name, value):
 
 
 def test_what_the_model_never_saw_is_answered_with_a_sentence(monkeypatch, tiny):
-    monkeypatch.setattr(type(tiny), "is_familiar", lambda self, picture: False)
+    monkeypatch.setattr(type(tiny), "verdict", lambda self, pictures: Verdict(torch.zeros(1), ["critic"]))
     assert morph.example("tiny", 0)[1]["note"]
-    monkeypatch.setattr(type(tiny), "is_familiar", lambda self, picture: True)
+    monkeypatch.setattr(type(tiny), "verdict", lambda self, pictures: Verdict(torch.ones(1), ["critic"]))
     assert not morph.example("tiny", 0)[1]["note"]
 
 

@@ -242,7 +242,7 @@ def encode(asked: dict) -> dict:
 def note(framed: Framed, model: Checkpoint | None) -> str:
     """What there is to say about a framed picture, also that the model, if one is given, never saw its like; or ""."""
     notes = [f"face_{code}" for code in framed.notes]
-    if model and not model.is_familiar(framed.picture):
+    if model and not model.verdict(framed.picture[None]).fine.all():
         notes.append("unfamiliar")
     return " ".join(say(f"explore.{key}") for key in notes)
 

@@ -7,6 +7,7 @@ walking: named ones where the pictures have attributes, principal ones always.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from torch import Tensor
 from vae import latents
 from vae.errors import BadInput
 from vae.priors import Mixture
+
+if TYPE_CHECKING:
+    from vae.storage.judges import Judge
 
 PRIORS = ("normal", "mixture")
 ACTIVE_NATS = 0.01  # a unit that says less than this on average is asleep
@@ -81,7 +85,8 @@ class Atlas:
     kl (D,): nats. mean (D,), covariance (D, D): of the posteriors' means. directions (D, D): principal ones, a row each, of unit
     length, widest first; spreads (D,): the standard deviations along them. examples: uint8 (E, H, W, C). familiar_error: the
     mean squared error, pixels in [0, 1], that 99 % of held-out reconstructions stay under. likelihoods (Q,): the mixture's log
-    density at held-out latents, from the least to the greatest, in equal shares.
+    density at held-out latents, from the least to the greatest, in equal shares. judge: of latents and uploads; None in older
+    atlases and where few pictures are held out: then latents are judged by their density alone, uploads by their error alone.
     """
 
     kl: Tensor
@@ -94,11 +99,17 @@ class Atlas:
     examples: np.ndarray
     familiar_error: float
     likelihoods: Tensor
+    judge: "Judge | None" = None
 
     def typicality(self, z: Tensor) -> Tensor:
-        """(N, D) -> (N,) in [0, 1]: the share of held-out latents that are less likely under the mixture."""
-        shares = np.linspace(0, 1, len(self.likelihoods))
-        return torch.from_numpy(np.interp(self.mixture.log_prob(z.cpu()), self.likelihoods, shares)).float()
+        """(N, D) -> (N,) in [0, 1]: the share of held-out latents that are less typical, as measure.verdicts says."""
+        from vae.measure import verdicts
+
+        return verdicts.of_latents(self, z.cpu()).typicality
+
+    def principal(self, z: Tensor) -> Tensor:
+        """(N, D) -> (N, D): along the principal directions, from the mean."""
+        return (z - self.mean) @ self.directions.T
 
     def realism(self, z: Tensor) -> Tensor:
         """(N, D) -> (N,): higher for latents that are more like those of real pictures.
@@ -109,7 +120,7 @@ class Atlas:
 
     def coordinates(self, z: Tensor) -> Tensor:
         """(N, D) -> (N, at most COORDINATES): along the widest principal directions, in which pictures differ most."""
-        return (z.cpu() - self.mean) @ self.directions[:COORDINATES].T
+        return self.principal(z.cpu())[:, :COORDINATES]
 
     @property
     def active(self) -> Tensor:
@@ -235,9 +246,3 @@ class Atlas:
         std = float((probe @ self.covariance @ probe).clamp_min(0).sqrt())
         reach = max(reach, round(3 * std * 2) / 2)  # as far as nearly all pictures go, in half steps
         return Knob(key, label, vector, probe, float(self.mean @ probe), -reach, reach)
-
-
-def errors(pictures: np.ndarray, again: np.ndarray) -> Tensor:
-    """uint8 (N, H, W, C) twice -> (N,): the mean squared error between each two, pixels in [0, 1]."""
-    pairs = zip(pictures, again, strict=True)  # one by one: as floats all of them are large
-    return torch.tensor([np.square((one.astype(np.float32) - other) / 255).mean() for one, other in pairs])

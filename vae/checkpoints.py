@@ -14,13 +14,14 @@ from torch import Tensor
 
 from vae import device as devices
 from vae import latents
-from vae.atlas import Atlas, errors
+from vae.atlas import Atlas
 from vae.errors import BadInput
 from vae.model import VAE, Posterior, decoded, posterior_of, to_tensor
 from vae.recipe import TrainConfig
 
 if TYPE_CHECKING:
     from vae.measure.novelty import Sketch
+    from vae.measure.verdicts import Verdict
     from vae.pictures.framing import Form
 
 DEFAULT = "avatars"
@@ -119,10 +120,12 @@ class Checkpoint:
         """(N, D) -> (N,) in [0, 1]: the share of held-out pictures that are nearer to what was learnt from; None if unknown."""
         return None if self.sketch is None else self.sketch.novelty(self.atlas.coordinates(z))
 
-    def is_familiar(self, picture: np.ndarray) -> bool:
-        """Whether a prepared picture (H, W, C) comes back about as well as held-out pictures did."""
-        pictures = picture[None]
-        return float(errors(pictures, self.decode(self.encode(pictures)))) <= self.atlas.familiar_error
+    def verdict(self, pictures: np.ndarray) -> "Verdict":
+        """Prepared pictures -> how typical each is: as it is read and as it comes back."""
+        from vae.measure import verdicts
+
+        z = self.encode(pictures)
+        return verdicts.of_uploads(self.atlas, pictures, self.decode(z), z)
 
 
 def root() -> Path:

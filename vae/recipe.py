@@ -50,9 +50,10 @@ class TrainConfig:
     kl_warmup: the share of the run over which beta rises from 0. free_bits: nats per unit at no cost. perceptual: nats per
     value of a picture for one unit of teacher.perceptual_loss while the VAE learns. ema: decay of the averaged weights, which
     are what ships. flip: mirror half of the pictures. show_data: whether the set's pictures may be shown, as examples and on
-    the card. start: the name of the held-out picture that a visitor starts from, else a vivid one. categories: columns of
-    0 and 1 that are the values of one, such as hair = ["black_hair", "fair_hair"]. weights: columns -> how much the pixels
-    that tell them most weigh in the loss, 1 to 100 (measure.regions.pixel_weights). card: words for the model card.
+    the card. start: the name of the held-out picture that a visitor starts from, else a vivid one. others: names of sets,
+    apart by commas, whose pictures are unlike the model's own (measure.typical). categories: columns of 0 and 1 that are the
+    values of one, such as hair = ["black_hair", "fair_hair"]. weights: columns -> how much the pixels that tell them most
+    weigh in the loss, 1 to 100 (measure.regions.pixel_weights). card: words for the model card.
     """
 
     data: str
@@ -74,6 +75,7 @@ class TrainConfig:
     flip: bool = chosen(False, False, True)
     show_data: bool = chosen(True, False, True)
     start: str = ""
+    others: str = ""
     seed: int = limited(0, 0, 2**31)
     model: VAEConfig = field(default_factory=VAEConfig)
     sharpen: Sharpen = field(default_factory=Sharpen)
@@ -85,10 +87,11 @@ class TrainConfig:
         check_fields(self)
         if sum(getattr(self, end) > 0 for end in ENDS) != 1:
             raise BadInput("A recipe ends on exactly one of steps, epochs and minutes; set one of them above 0.")
-        if not (isinstance(self.data, str) and self.data and isinstance(self.start, str)):
-            raise BadInput(
-                f"data is {self.data!r:.40}, start {self.start!r:.40}; they name a set and a held-out picture."
-            )
+        for name in ("data", "start", "others"):
+            if not isinstance(value := getattr(self, name), str) or not (value or name != "data"):
+                raise BadInput(
+                    f"{name} is {value!r:.40}; it must be the name of a set, a held-out picture or other sets."
+                )
         for name, columns in self.categories.items():
             if not (isinstance(columns, list) and len(columns) > 1 and all(isinstance(c, str) for c in columns)):
                 raise BadInput(f"categories.{name:.40} is {columns!r:.40}; it must be a list of two or more columns.")

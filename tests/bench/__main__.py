@@ -22,6 +22,7 @@ BENCHES = {
     "best": "best:run",
     "faces": "faces:run",
     "pictures": "pictures:run",
+    "verdict": "verdict:run",
 }
 
 
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument(
         "--checkpoint",
         action="append",
-        help="marks, blur, decode, directions, best: a name, folder or hub id; may be repeated",
+        help="marks, blur, decode, directions, best, verdict: a name, folder or hub id; may be repeated",
     )
     parser.add_argument("--set", action="append", help="train: digits or avatars; both when not given")
     parser.add_argument("--rounds", type=int, default=5, help="how often each measurement is repeated")

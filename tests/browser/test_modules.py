@@ -1,5 +1,7 @@
 """The page's own modules in a browser, against the Python that they repeat."""
 
+import base64
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,10 @@ from tests.browser.test_explore import BOARD, CANVAS, act, link, open_explore, s
 from ui.theme import RUNTIME
 from vae import checkpoints, latents
 from vae.errors import BadInput
+from vae.measure.fit import fit_atlas
+from vae.measure.verdicts import of_latents, of_uploads, upload_inputs
+from vae.model import VAE, VAEConfig, decoded, posterior_of
+from vae.storage import atlases
 
 pytestmark = pytest.mark.browser
 NAMES = checkpoints.names()
@@ -51,24 +57,79 @@ FETCH = "const atlas = new Atlas(await (await fetch('gradio_api/file=' + given.p
 def test_the_lamp_says_what_the_atlas_says(opened, name):
     atlas = checkpoints.load(name).atlas
     z = torch.cat([atlas.prior("mixture", 20, 1), atlas.prior("mixture", 20, 1, 0.6), atlas.prior("normal", 5, 1)])
-    found = run(
-        opened, "atlas.js", "Atlas", FETCH + "return given.z.map(z => [atlas.likelihood(z), atlas.typicality(z)]);",
-        atlas_of(name) | {"z": z.tolist()},
-    )  # fmt: skip
-    likelihood, typicality = np.array(found).T
+    body = FETCH + "return given.z.map(z => [atlas.likelihood(z), atlas.verdict(z).typicality]);"
+    likelihood, typicality = np.array(run(opened, "atlas.js", "Atlas", body, atlas_of(name) | {"z": z.tolist()})).T
     np.testing.assert_allclose(likelihood, atlas.mixture.log_prob(z), atol=0.05)
-    np.testing.assert_allclose(typicality.clip(0), atlas.typicality(z), atol=0.01)
+    np.testing.assert_allclose(typicality, atlas.typicality(z), atol=0.01)
 
 
-@pytest.mark.parametrize("share, word", [(-1, "0"), (0.005, "0"), (0.05, "1"), (0.5, "2"), (0.999, "2"), (1, "3")])
-def test_the_lamp_does_not_take_the_average_for_typical(opened, share, word):
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    """A model of noise, its pictures, and an atlas that has a judge, with the bytes of its file."""
+    torch.manual_seed(0)
+    model = VAE(VAEConfig(size=13, channels=3, latent=5, widths=(8,), stem=2)).eval()
+    with torch.no_grad():
+        model.encoder.head.weight[:5] *= 20  # so that pictures lie apart
+    pictures = np.random.default_rng(0).integers(0, 256, (400, 13, 13, 3), dtype=np.uint8)
+    atlas = fit_atlas(model, pictures[:300], heldout=pictures[300:])
+    folder = tmp_path_factory.mktemp("judged")
+    atlases.save(atlas, folder)
+    data = base64.b64encode((folder / "atlas.safetensors").read_bytes()).decode()
+    return model, pictures, atlas, data
+
+
+BYTES = "const atlas = new Atlas(Uint8Array.from(atob(given.data), c => c.charCodeAt(0)).buffer);"
+
+
+def test_the_browsers_verdict_on_latents_is_the_librarys(opened, judged):
+    _, _, atlas, data = judged
+    z = torch.cat([atlas.prior("mixture", 40, 1), 2 * atlas.prior("normal", 20, 1), torch.full((1, 5), 8.0)])
+    body = BYTES + "return given.z.map(z => atlas.verdict(z));"
+    found = run(opened, "atlas.js", "Atlas", body, {"z": z.tolist(), "data": data})
+    wanted = of_latents(atlas, z)
+    np.testing.assert_allclose([one["typicality"] for one in found], wanted.typicality, atol=1e-3)
+    assert [one["against"] for one in found] == wanted.against
+    is_middle = atlas.mixture.log_prob(z) >= atlas.likelihoods[-1]
+    assert [one["isMiddle"] for one in found] == is_middle.tolist()
+
+
+def test_the_browsers_verdict_on_uploads_is_the_librarys(opened, judged):
+    model, pictures, atlas, data = judged
+    given = np.concatenate([pictures[:20], pictures[:5] // 2, np.full((1, 13, 13, 3), 90, np.uint8)])
+    z = posterior_of(model, given).mean
+    again = decoded(model, z)
+    body = (
+        BYTES
+        + """const as = data => ({ size: 13, channels: 3, data: Uint8Array.from(data) });
+        return given.uploads.map(([picture, again, z]) => {
+            const inputs = uploadInputs(as(picture), as(again), z);
+            return { inputs, ...atlas.verdictOfUpload(as(picture), as(again), z) };
+        });"""
+    )
+    body = """const { uploadInputs } = await import(address("typicality.js"));""" + body
+    parts = (given.reshape(len(given), -1), again.reshape(len(given), -1), z)
+    uploads = [[part[row].tolist() for part in parts] for row in range(len(given))]
+    found = run(opened, "atlas.js", "Atlas", body, {"uploads": uploads, "data": data})
+    wanted = of_uploads(atlas, given, again, z)
+    inputs = upload_inputs(given, again, z)
+    np.testing.assert_allclose([one["inputs"] for one in found], inputs, atol=1e-3)
+    np.testing.assert_allclose([one["typicality"] for one in found], wanted.typicality, atol=1e-3)
+    assert [one["against"] for one in found] == wanted.against
+
+
+@pytest.mark.parametrize(
+    "share, is_middle, word",
+    [(0, False, "0"), (0.005, False, "0"), (0.05, False, "1"), (0.05, True, "1"), (0.5, False, "2"), (1, False, "2"),
+     (0.999, True, "3")],
+)  # fmt: skip
+def test_the_lamp_does_not_take_the_average_for_typical(opened, share, is_middle, word):
     body = """const lamp = new Lamp({ lamp_0: "0", lamp_1: "1", lamp_2: "2", lamp_3: "3" });
-        lamp.open({ typicality: () => given.share });
+        lamp.open({ verdict: () => given });
         lamp.show([]);
         const said = () => lamp.bar.getAttribute("aria-valuetext");
         for (let i = 0; i < 100 && !said(); i++) await new Promise(requestAnimationFrame);
         return said();"""
-    assert run(opened, "lamp.js", "Lamp", body, {"share": share}) == word
+    assert run(opened, "lamp.js", "Lamp", body, {"typicality": share, "isMiddle": is_middle}) == word
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if len(checkpoints.load(name).atlas.named) > 3])

@@ -1,4 +1,5 @@
 // What is known about a model's latents, read from its atlas.safetensors: where pictures lie, and how to keep a reading still.
+import { Judge, shareBelow, squaredError, uploadInputs } from "./typicality.js";
 
 const COORDINATES = 16, TYPICAL = 10; // the place among likelihoods from which on a latent is typical
 
@@ -7,6 +8,7 @@ export class Atlas {
   constructor(data) {
     const { mean, covariance, directions, likelihoods, examples, ...rest } = tensors(data);
     Object.assign(this, { mean, covariance, directions, likelihoods, examples });
+    this.judge = rest["judge.quantiles"] ? new Judge(rest) : null; // older atlases have none
     this.latent = mean.length;
     const D = this.latent, [weights, means, factors] = ["weights", "means", "factors"].map(name => rest[`mixture.${name}`]);
     this.parts = Array.from(weights, (weight, k) => {
@@ -35,8 +37,7 @@ export class Atlas {
 
   // Along the widest principal directions, in which pictures differ most. As Atlas.coordinates in Python.
   coordinates(z) {
-    const { latent: D, mean, directions } = this, left = z.map((value, i) => value - mean[i]);
-    return Array.from({ length: Math.min(D, COORDINATES) }, (_, k) => dot(left, directions.subarray(k * D, (k + 1) * D)));
+    return this.principal(z, Math.min(this.latent, COORDINATES));
   }
 
   // A latent near z for given noise, one draw from N(0, 1) a dimension. As Mixture.around in Python.
@@ -62,13 +63,24 @@ export class Atlas {
     return this.examples.subarray(number * each, (number + 1) * each);
   }
 
-  // The share of held-out latents that are less likely than z; below them all it goes on under 0.
-  typicality(z) {
-    const found = this.likelihood(z), { likelihoods } = this, last = likelihoods.length - 1;
-    if (found <= likelihoods[0]) return (found - likelihoods[0]) / (likelihoods[last >> 1] - likelihoods[0]);
-    const above = likelihoods.findIndex(value => value > found);
-    if (above < 0) return 1;
-    return (above - 1 + (found - likelihoods[above - 1]) / (likelihoods[above] - likelihoods[above - 1])) / last;
+  // How typical a latent is, in [0, 1] (from FINE on it is fine), the measure that says least, and whether it is denser than
+  // every picture that was held out: only the middle of them all is, a blur. As of_latents in Python.
+  verdict(z) {
+    const density = this.likelihood(z), isMiddle = density >= this.likelihoods.at(-1);
+    const { typicality, against } = this.judge?.of(this.principal(z), density) ?? { typicality: shareBelow(density, this.likelihoods), against: "density" };
+    return { typicality, against, isMiddle };
+  }
+
+  // The same of an upload, by the picture, what it comes back as ({size, channels, data} both), and its posterior's mean;
+  // null where the atlas has no judge.
+  verdictOfUpload(picture, again, z) {
+    return this.judge && this.judge.ofUpload(uploadInputs(picture, again, z), squaredError(picture, again), this.likelihood(z));
+  }
+
+  // z along the principal directions, from the mean; count: the widest ones alone.
+  principal(z, count = this.latent) {
+    const D = this.latent, from = Array.from(z, (value, i) => value - this.mean[i]);
+    return Array.from({ length: count }, (_, row) => dot(from, this.directions.subarray(row * D, (row + 1) * D)));
   }
 
   // The knob's vector with as little change as possible so that the knobs of `others` keep their readings: orthogonal in

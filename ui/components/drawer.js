@@ -54,7 +54,7 @@ export class Drawer {
     const { view } = this;
     if (await this.#isOwn()) {
       try {
-        return await encoded(await whole(from, view.form, atlas), { model: this.model, where: view.where, form: view.form, words: this.words });
+        return await encoded(await whole(from, view.form, atlas), { model: this.model, where: view.where, form: view.form, atlas, words: this.words });
       } catch (error) {
         // The server knows more kinds of files.
         if (error.isFinal && !(error.reason === "unreadable" && this.backend.encode)) throw error;

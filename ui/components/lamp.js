@@ -1,8 +1,8 @@
 // The honesty lamp: how much what is shown is like what the model has seen, from "making it up" to "like what it has seen".
 import { calmly, make } from "./dom.js";
+import { FINE } from "./typicality.js";
 
-const RARE = 0.01, COMMON = 0.1; // shares of held-out latents
-const LEFT = 0.15; // of the bar, for what is less likely than all of them
+const RARE = 0.01; // a share of held-out latents
 
 export class Lamp {
   constructor(words) {
@@ -30,15 +30,13 @@ export class Lamp {
 
   #paint() {
     if (!this.atlas) return;
-    const share = this.atlas.typicality(this.z);
-    const place = share > 0 ? LEFT + (1 - LEFT) * share : LEFT * Math.exp(share);
-    // Denser than every picture that was held out is only the middle of them all, a blur.
-    const level = share < RARE ? 0 : share < COMMON ? 1 : share < 1 ? 2 : 3;
-    this.mark.style.left = `${100 * place}%`;
+    const { typicality: share, isMiddle } = this.atlas.verdict(this.z);
+    const level = share < RARE ? 0 : share < FINE ? 1 : isMiddle ? 3 : 2;
+    this.mark.style.left = `${100 * share}%`;
     this.element.dataset.level = level;
     const text = this.words[`lamp_${level}`];
     this.says.textContent = level % 2 ? text : "";
-    this.bar.setAttribute("aria-valuenow", Math.round(100 * Math.max(0, share)));
+    this.bar.setAttribute("aria-valuenow", Math.round(100 * share));
     this.bar.setAttribute("aria-valuetext", text);
   }
 }

@@ -3,19 +3,24 @@
 import { urlOf } from "./dom.js";
 import { FRAMINGS, opened } from "./framing.js";
 import { frame, frameByEyes } from "./portrait.js";
+import { FINE, squaredError } from "./typicality.js";
 
 const LARGEST = 30e6; // bytes of a file
 const PHOTO_SIDE = 640; // pixels of the photograph that a visitor sets the eyes on
 
 // from: {file} | {drawing: URL} | {photo: URL, eyes, turn} | {picture: {size, channels, data}, framed already};
-// form: {framing, size, channels, familiar_error}, the model's; where: as Model.open takes it, perhaps left meanwhile. Fails with
-// an Error whose message a visitor may read and isFinal, or with another one where this browser cannot do it.
-export async function encoded(from, { model, where, form, words }) {
+// form: {framing, size, channels, familiar_error}, the model's; atlas: a promise of it, or of nothing; where: as Model.open takes
+// it, perhaps left meanwhile. Fails with an Error whose message a visitor may read and isFinal, or with another one where this
+// browser cannot do it.
+export async function encoded(from, { model, where, form, atlas, words }) {
   try {
     const { picture, notes, ...portrait } = await framed(from, where.finder && (view => model.look(view, where)), form);
     const { z, std } = await model.encode(picture, where);
-    const isBrought = Boolean(from.file ?? from.photo);
-    if (isBrought && !isAlike(picture, await model.decode(z, where), form.familiar_error)) notes.push("unfamiliar");
+    if (from.file ?? from.photo) {
+      const again = pixelsOf(await model.decode(z, where), picture);
+      const verdict = (await atlas)?.verdictOfUpload(picture, again, z);
+      if (verdict ? verdict.typicality < FINE : squaredError(picture, again) > form.familiar_error) notes.push("unfamiliar");
+    }
     const seen = urlOf(await bitmapOf(picture));
     return { z, std, seen, note: notes.map(note => words[note]).join(" "), ...portrait };
   } catch (error) {
@@ -43,14 +48,13 @@ async function framed(from, look, { framing, size, channels }) {
   };
 }
 
-// Whether a picture comes back about as well as held-out ones did. error: the mean square of what 99 % of those stay under.
-function isAlike({ size, channels, data }, bitmap, error) {
+// What a bitmap shows, in the form of a picture.
+function pixelsOf(bitmap, { size, channels, data }) {
   const brush = new OffscreenCanvas(size, size).getContext("2d");
   brush.drawImage(bitmap, 0, 0);
   bitmap.close();
-  const again = brush.getImageData(0, 0, size, size).data;
-  const sum = data.reduce((total, value, i) => total + (value - again[4 * Math.floor(i / channels) + (i % channels)]) ** 2, 0);
-  return sum / data.length / 255 ** 2 <= error;
+  const seen = brush.getImageData(0, 0, size, size).data;
+  return { size, channels, data: data.map((_, i) => seen[4 * Math.floor(i / channels) + (i % channels)]) };
 }
 
 function bitmapOf({ size, channels, data }) {

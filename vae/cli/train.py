@@ -55,9 +55,13 @@ def run(options: argparse.Namespace) -> None:
         recipe, pictures, heldout = load(options, given, words)
         training.check(recipe, pictures.images)
         check(out, recipe, pictures, heldout)
+        size, channels = recipe.model.size, recipe.model.channels
+        others = sets.others(recipe.others, options.data, size=size, channels=channels)
         print("\n".join(told(pictures.report)), file=sys.stderr)
         progress = _learn(recipe, pictures, heldout, options, run_file)
-        numbers = publish(out, progress.model, pictures, heldout, recipe, progress.history, seconds=progress.seconds)
+        numbers = publish(
+            out, progress.model, pictures, heldout, recipe, progress.history, seconds=progress.seconds, others=others
+        )
         print(evaluation.table(numbers))
         print(f"{run_file} keeps the run, for --resume and more --steps; delete it otherwise.", file=sys.stderr)
 

@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vae.atlas import Atlas, Named, errors
+from vae.atlas import Atlas, Named
 from vae.data import LARGEST
 from vae.device import noise_generator
 from vae.measure.reader import Reader, fit_reader
+from vae.measure.verdicts import errors
 from vae.model import VAE, decoded, posterior_of
 
 POOL, RARE = 3000, 100  # latents that directions are learnt from, and of each column at least so many that have it

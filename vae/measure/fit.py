@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vae.atlas import SHARES, Atlas, errors
+from vae.atlas import SHARES, Atlas
 from vae.device import noise_generator
 from vae.measure.directions import fit_named
 from vae.measure.effects import with_effects
+from vae.measure.typical import fit_judge
+from vae.measure.verdicts import errors
 from vae.model import VAE, decoded, posterior_of
 from vae.priors import COMPONENTS, Mixture
 
@@ -32,12 +34,14 @@ def fit_atlas(
     first: int | None = None,
     may_show: bool = True,
     seed: int = 0,
+    others: np.ndarray | None = None,
 ) -> Atlas:
     """The atlas of a model from uint8 pictures (N, H, W, C) and, where there are any, their attributes (N,).
 
     heldout: pictures that calibrate what is familiar and that a visitor may start from; labels (of heldout): their kinds; told:
     their attributes, where a reader is to look at what the named directions draw (minutes for 20,000 pictures); first: the row
-    of the one to begin with. Where may_show is false, a visitor starts from pictures that the model drew itself.
+    of the one to begin with; others: pictures of other sets, as fit_judge takes them. Where may_show is false, a visitor starts
+    from pictures that the model drew itself.
     """
     posterior, of_heldout = posterior_of(model, pictures), posterior_of(model, heldout)
     mean = posterior.mean
@@ -68,10 +72,10 @@ def fit_atlas(
             mixture.log_prob(of_heldout.sample(noise_generator(seed))), torch.linspace(0, 1, SHARES)
         ),
     )
-    if told is None:
-        return atlas
-    parts = (pictures, heldout), (mean, of_heldout.mean), (attributes or {}, told)
-    return replace(atlas, named=with_effects(atlas, model, *parts, seed))
+    if told is not None:
+        parts = (pictures, heldout), (mean, of_heldout.mean), (attributes or {}, told)
+        atlas = replace(atlas, named=with_effects(atlas, model, *parts, seed))
+    return replace(atlas, judge=fit_judge(model, atlas, pictures, posterior, heldout, of_heldout, others, seed))
 
 
 def telling(

@@ -69,9 +69,10 @@ def locate(name: str, root: Path) -> Path:
 
 
 def from_files(
-    source: str | Path, *, size: int, channels: int, framing: str = "square", most: int = MAX_PICTURES
-) -> Pictures:
-    """All pictures of a folder or a zip, at most `most`, or one picture, in the order of their names.
+    source: str | Path, *, size: int, channels: int, framing: str = "square", most: int = MAX_PICTURES,
+    few: int | None = None,
+) -> Pictures:  # fmt: skip
+    """All pictures of a folder or a zip, at most `most`, or one picture, in the order of their names; or `few` of them all.
 
     Not read: what is hidden, the system's own, a link to a folder, or in a folder named like a picture. attributes.csv beside
     the pictures is read where there is one; where two or more subfolders hold them and it has no column `label`, they
@@ -91,7 +92,7 @@ def from_files(
         raise BadInput(f"{source.name} holds {count:,} pictures; {most:,} is the limit.")
     form = Form(framing, size, channels)
     names, pictures, sides, skipped = [], [], [], []
-    for name, read in sorted(files.items()):
+    for name, read in sorted(files.items())[:: max(1, count // few) if few else 1][:few]:
         try:
             picture = images.load(read())
             pictures.append(frame(picture, form).picture)

@@ -16,6 +16,9 @@ from vae.pictures.split import held_out
 
 EMBEDDED = Path(__file__).parents[2] / "assets" / "digits-10k.npz"
 TORCHVISION = {"digits": "MNIST", "fashion": "FashionMNIST"}
+OTHERS = (
+    300  # pictures of another set; 100 teach a critic of scenes to know it, and less of what it has never seen passes
+)
 
 
 def load(
@@ -28,7 +31,7 @@ def load(
     zip of pictures, which vae.pictures.folders.locate finds. Without root, $VAE_DATA. split: one of SPLITS.
     Raises BadInput for a set that is not there or cannot be read.
     """
-    root = Path(root or os.environ.get("VAE_DATA") or Path.home() / ".cache" / "latent-playground")
+    root = _data(root)
     if name in TORCHVISION:
         parts = _torchvision(name, root)
     elif name == "digits-small":
@@ -39,6 +42,25 @@ def load(
     if parts[0].images.shape[1:] != (size, size, channels):
         parts = [replace(part, images=np.stack([square(one, size, channels) for one in part.images])) for part in parts]
     return parts[0], parts[1]
+
+
+def others(names: str, root: str | Path | None = None, *, size: int, channels: int) -> np.ndarray:
+    """uint8 (N, size, size, channels): OTHERS pictures of each of the sets that are named, apart by commas, as squares.
+
+    Names are as in load, but for those of what comes with the project. BadInput as there.
+    """
+    found = [np.empty((0, size, size, channels), np.uint8)]
+    for name in filter(None, map(str.strip, names.split(","))):
+        if name in TORCHVISION:
+            greys = _torchvision(name, _data(root))[0].images[:OTHERS]
+            found.append(np.stack([square(one, size, channels) for one in greys]))
+        else:
+            found.append(from_files(locate(name, _data(root)), size=size, channels=channels, few=OTHERS).images)
+    return np.concatenate(found)
+
+
+def _data(root: str | Path | None) -> Path:
+    return Path(root or os.environ.get("VAE_DATA") or Path.home() / ".cache" / "latent-playground")
 
 
 def divided(whole: Pictures, split: str = "hash") -> tuple[Pictures, Pictures]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from vae import checkpoints
@@ -50,13 +51,13 @@ def check(folder: Path, recipe: TrainConfig, train: Pictures, heldout: Pictures,
 
 def publish(
     folder: str | Path, model: VAE, train: Pictures, heldout: Pictures, recipe: TrainConfig, history: list[list[float]],
-    *, seconds: float = 0.0, figures: bool = True,
+    *, seconds: float = 0.0, figures: bool = True, others: np.ndarray | None = None,
 ) -> dict[str, float]:  # fmt: skip
     """Writes the checkpoint folder, whole and at once; returns evaluate's figures on the held-out pictures.
 
     All that is measured is measured on the weights as they were saved, in half precision. history is Progress.history.
     Without figures the card has none, and the atlas is fitted on fewer pictures and no reader looks at what its directions
-    draw: a visitor waits for it. BadInput as check says.
+    draw: a visitor waits for it. others: pictures of other sets, as fit_judge takes them. BadInput as check says.
     """
     folder = Path(folder)
     check(folder, recipe, train, heldout, figures)
@@ -69,7 +70,7 @@ def publish(
         shipped = VAE.from_pretrained(beside).to(model.device)
         known = train if figures else train.take(slice(0, KEPT_PICTURES))
         atlas = fit_atlas(
-            shipped, known.images, merged(known.attributes or {}, recipe.categories), heldout=heldout.images,
+            shipped, known.images, merged(known.attributes or {}, recipe.categories), heldout=heldout.images, others=others,
             labels=(heldout.attributes or {}).get("label"),
             told=merged(heldout.attributes or {}, recipe.categories) if figures else None,
             may_show=recipe.show_data, seed=recipe.seed,

@@ -57,7 +57,7 @@ def _differing(saved: TrainConfig, given: TrainConfig) -> str:
     found = []
     for name, (table, field) in fields().items():
         was, now = (getattr(getattr(recipe, table) if table else recipe, field.name) for recipe in (saved, given))
-        if was != now and name not in (*ENDS, "show_data", "start"):
+        if was != now and name not in (*ENDS, "show_data", "start", "others"):
             found.append(f"{name} is {now}, was {was}")
     if saved.weights != given.weights:
         found.append(f"weights is {given.weights}, was {saved.weights}")

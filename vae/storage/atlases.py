@@ -14,6 +14,7 @@ from PIL import Image
 from vae.atlas import SHARES, Atlas, Named
 from vae.errors import BadInput
 from vae.priors import COMPONENTS, Mixture
+from vae.storage import judges
 from vae.storage.files import read_text
 from vae.storage.tensors import Heads, read_tensors
 
@@ -50,6 +51,7 @@ def packed(atlas: Atlas, **others: torch.Tensor) -> bytes:
     tensors["examples"] = torch.from_numpy(atlas.examples)
     if atlas.named:
         tensors["named"] = torch.stack([row.vector for row in atlas.named])
+    tensors |= judges.packed(atlas.judge) if atlas.judge else {}
     tensors |= {name: tensors[name].half() for name in HALF} | others
     return safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
 
@@ -64,6 +66,7 @@ def load(folder: Path) -> Atlas:
         tensors = read_tensors(folder / "atlas.safetensors", lambda heads: _check_heads(heads, len(rows), shape))
         if not (tensors["mixture.weights"] > 0).all():
             raise ValueError("it has weights that are not positive")
+        judge = judges.unpacked(tensors) if judges.QUANTILES in tensors else None
         tensors |= {name: tensors[name].float() for name in HALF}
         examples = _unrolled(tensors["examples"].numpy().tobytes(), shape) if shape else tensors["examples"].numpy()
     except (LookupError, TypeError, ValueError, RecursionError, OSError) as error:
@@ -76,6 +79,7 @@ def load(folder: Path) -> Atlas:
         mixture=Mixture(*(tensors[f"mixture.{name}"] for name in MIXTURE)),
         examples=examples,
         familiar_error=float(words["familiar_error"]),
+        judge=judge,
     )
 
 
@@ -101,6 +105,8 @@ def _check_heads(found: Heads, named: int, shape: Any) -> None:
     wanted |= {"mixture.weights": ("F32", parts), "mixture.means": ("F32", parts, units)}
     wanted |= {"mixture.factors": ("F32", parts, units, units)} | ({"named": ("F32", named, units)} if named else {})
     halves = {name: ("F16", *shape) for name, (_, *shape) in wanted.items() if name in HALF}
+    if judges.QUANTILES in found:
+        wanted |= judges.heads(units, channels)
     if found not in (wanted | halves, wanted):  # all of an earlier version's are F32
         raise ValueError("its shapes or types are not an atlas's")
     if not (units and pictures) or units > 512 or parts > max(COMPONENTS) or pictures > 1000 or side > 256:
