@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from vae import checkpoints
 from vae.atlas import Atlas, Named
 from vae.errors import BadInput
 from vae.measure import effects, evaluation, reader
-from vae.measure.effects import GRID, HOME, Judge, Walker, judged, nested, table_of, with_effects
+from vae.measure.effects import GRID, HOME, TURNED, Judge, Walker, judged, nested, table_of, with_effects
 from vae.measure.reader import fit_reader
 from vae.model import VAE, Posterior, VAEConfig, decoded
 from vae.publish.folder import publish
@@ -27,7 +28,14 @@ BREAKS = 3.0  # of the fourth number: beyond it no bar is drawn, but stripes
 
 
 class Bars(nn.Module):
-    """(N, 4) -> logits (N, 1, SIDE, SIDE) of a bar: how bright, how far right, how long; the fourth number draws nothing."""
+    """(N, 4) -> logits (N, 1, SIDE, SIDE) of a bar: how bright, how far right, how long.
+
+    The fourth number draws nothing, but where it is broken (from, to) there are stripes, as bright as they are.
+    """
+
+    def __init__(self, broken: tuple[float, float] = (BREAKS, math.inf), stripes: float = 0.9):
+        super().__init__()
+        self.broken, self.stripes = broken, stripes
 
     def forward(self, z: Tensor) -> Tensor:
         bright, right, length, luck = z[:, :, None, None].unbind(1)  # (N, 1, 1)
@@ -35,8 +43,8 @@ class Bars(nn.Module):
         inside = torch.sigmoid(20 * (0.2 + 0.3 * torch.sigmoid(length) - (x - 0.45 * torch.tanh(1.5 * right)).abs()))
         rows = torch.sigmoid(20 * (0.3 - x.T.abs()))
         light = inside * rows * (0.25 + 0.7 * torch.sigmoid(2 * bright))
-        stripes = (torch.arange(SIDE) % 2 * 0.9).expand(SIDE, SIDE)
-        return torch.logit(torch.where(luck < BREAKS, light, stripes).clamp(0.01, 0.99))[:, None]
+        stripes, (least, most) = (torch.arange(SIDE) % 2 * self.stripes).expand(SIDE, SIDE), self.broken
+        return torch.logit(torch.where((luck < least) | (luck > most), light, stripes).clamp(0.01, 0.99))[:, None]
 
 
 class Ruler(nn.Module):
@@ -173,6 +181,14 @@ def test_the_travel_ends_where_pictures_break(world, judge):
     walker = Walker(judge, world[1], latents(400, 1))
     assert walker.walk(0, torch.eye(4)[3]).high < BREAKS  # says nothing of bright, so that nobody turns
     assert walker.walk(0, torch.tensor([0.2, 0.0, 0.0, 1.0])).high < BREAKS + GRID  # and so somebody does
+
+
+def test_a_travel_passes_over_what_lies_between_two_kinds(world, judge):
+    """Stripes are neither dark nor bright, but beyond them there are whole bars, and nearly all of these are bright."""
+    model = VAE(world[0].config, encoder=Ruler(), decoder=Bars(broken=(2.6, 3.4), stripes=0.3)).eval()
+    walker = Walker(dataclasses.replace(judge, model=model), world[1], latents(400, 1))
+    walk = walker.walk(0, torch.tensor([0.4, 0.0, 0.0, 1.0]))
+    assert walk.high > 3.4 and walk.shares[0] > TURNED - 0.1
 
 
 def test_a_picture_that_changes_much_may_lose_more_before_it_is_broken(world, judge, monkeypatch):

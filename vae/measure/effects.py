@@ -165,7 +165,8 @@ class Walker:
         """How far one may go along the vector (D,) of a column, and what comes out.
 
         Each way ends where a quarter of the pictures break, or beyond HOME twice as far as TURNED of them took to turn; what
-        breaks at once is left with a GRID either way, and little effect.
+        breaks at once is left with a GRID either way, and little effect. Between two kinds lies what is neither, half of a hat:
+        while fewer than TURNED have turned, a stretch of broken pictures is passed over where whole ones come after it.
         """
         probe = torch.linalg.solve(self.atlas.covariance + 1e-6 * torch.eye(len(vector)), vector)
         length = (probe @ vector).sqrt()
@@ -204,22 +205,24 @@ class Walker:
         """-> how far from the mean the travel goes that way, and the distance after which TURNED of those without it turn."""
         rows = self._without(place, sign)
         start = sign * float(((self.z[rows] - self.atlas.mean) @ walk.probe).mean())
-        before, best, step, enough = (0.0, 0.0), (0.0, GRID), 0.0, math.inf
+        whole, before, best, step, enough = 0.0, (0.0, 0.0), (0.0, GRID), 0.0, math.inf
         far = max(FARTHEST - start, GRID)
         for distance in np.linspace(0, far, math.ceil(far / GRID) + 1)[1:].tolist():
             drawn = self._drawn(rows, walk, sign * distance)
-            if before[1] and not self._is_whole(rows, drawn):
-                break
             share = self._share(place, sign, drawn)
-            best = max(best, (share, distance))
+            is_whole = not whole or self._is_whole(rows, drawn)
+            if not is_whole and (step or share >= TURNED):
+                break
             if share >= TURNED and not step:
                 step = before[1] + (TURNED - before[0]) / (share - before[0]) * (distance - before[1])
                 enough = max(2 * step, HOME - start)
+            if is_whole:
+                whole, best = distance, max(best, (share, distance))
             before = (share, distance)
             if distance >= enough:
                 break
         if step:
-            return start + max(min(enough, before[1]), step), step
+            return start + max(min(enough, whole), step), step
         return start + best[1], best[1]  # further brings no more of it
 
     def _is_whole(self, rows: Tensor, drawn: np.ndarray) -> bool:
