@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from vae import latents
 from vae.errors import BadInput
+from vae.measure import search
 from vae.priors import Mixture
 
 seeds = st.integers(0, 10_000)
@@ -92,7 +93,7 @@ def test_optimising_a_linear_model_finds_the_ridge_regressions_answer():
     x = (truth @ loadings + 0.1 * torch.randn(5, 12, generator=generator)).view(5, 1, 3, 4)
     start = truth + 0.5
     sigma = 0.5
-    found = latents.optimize(lambda z: (z @ loadings).view(-1, 1, 3, 4), start, x, sigma=sigma, seconds=1)
+    found = search.optimize(lambda z: (z @ loadings).view(-1, 1, 3, 4), start, x, sigma=sigma, seconds=1)
     # The maximum of log p(x|z) + log p(z) in closed form, (Bishop 2006, equation 12.42).
     gram = loadings @ loadings.T + sigma**2 * torch.eye(3)
     best = torch.linalg.solve(gram, loadings @ x.flatten(1).T).T
@@ -103,13 +104,13 @@ def test_optimising_a_linear_model_finds_the_ridge_regressions_answer():
 
 def test_optimising_never_makes_it_worse():
     x = torch.zeros(2, 1, 2, 2)  # it begins at the best there is
-    assert not latents.optimize(lambda z: z.view(2, 1, 2, 2), torch.zeros(2, 4), x, sigma=0.1, seconds=0.1).any()
+    assert not search.optimize(lambda z: z.view(2, 1, 2, 2), torch.zeros(2, 4), x, sigma=0.1, seconds=0.1).any()
 
 
 def test_optimising_towards_other_pictures_than_the_decoder_draws_is_refused():
     for x in (torch.zeros(1, 1, 2, 2), torch.zeros(2, 1, 1, 1)):
         with pytest.raises(BadInput, match="latents draw"):
-            latents.optimize(lambda z: z.view(-1, 1, 1, 1), torch.zeros(1, 1), x, sigma=1)
+            search.optimize(lambda z: z.view(-1, 1, 1, 1), torch.zeros(1, 1), x, sigma=1)
 
 
 @pytest.mark.parametrize("latent", [1, 2, 20])
@@ -136,4 +137,4 @@ def test_seeds_are_whole_numbers_of_any_kind_but_no_truths():
 def test_optimising_needs_a_time_that_makes_sense(seconds):
     with pytest.raises(BadInput, match="seconds"):
         x = torch.zeros(1, 1, 1, 1)
-        latents.optimize(lambda z: z.view(1, 1, 1, 1), torch.zeros(1, 1), x, sigma=1, seconds=seconds)
+        search.optimize(lambda z: z.view(1, 1, 1, 1), torch.zeros(1, 1), x, sigma=1, seconds=seconds)

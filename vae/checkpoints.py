@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from vae import device as devices
-from vae import latents
 from vae.atlas import Atlas
 from vae.errors import BadInput
 from vae.model import VAE, Posterior, decoded, posterior_of, to_tensor
@@ -99,11 +98,13 @@ class Checkpoint:
         return decoded(self.model, self.checked(z))
 
     def optimize(self, z: Tensor | np.ndarray | list, pictures: np.ndarray, seconds: float = 2.0) -> Tensor:
-        """(N, D) -> nearer to N prepared pictures, by latents.optimize. BadInput for a model without a gaussian's sigma."""
+        """(N, D) -> nearer to N prepared pictures, by measure.search. BadInput for a model without a gaussian's sigma."""
+        from vae.measure import search
+
         if self.model.config.likelihood != "gaussian":
             raise BadInput(f"{self.name} has no gaussian likelihood; only for such models can a latent be optimised.")
         x = to_tensor(pictures, self.model.device)
-        return latents.optimize(self.model.decode, self.checked(z), x, sigma=float(self.model.sigma), seconds=seconds)
+        return search.optimize(self.model.decode, self.checked(z), x, sigma=float(self.model.sigma), seconds=seconds)
 
     def checked(self, z: Tensor | np.ndarray | list) -> Tensor:
         """(N, D) -> float32 on the model's device, clamped to +-BOUND. BadInput for another shape or what is no number."""
