@@ -57,7 +57,7 @@ def throw(model_id: str, *settings: Any) -> tuple[dict, dict]:
 
 
 def _shown(model_id: str, asked: dict[str, Any], first: int = -1) -> tuple[dict, dict]:
-    """The best; or of those that are left out as many as are kept at most, from that one on, the oddest first."""
+    """The best; or of those that are left out as many as are kept at most, from that one on, the least likely first."""
     checkpoint, z = _drawn(model_id, asked)
     kept, left = best_of(checkpoint.atlas, z, int(asked["count"]), asked["difference"])
     rows = kept if first < 0 else left[first : first + MOST_KEPT]

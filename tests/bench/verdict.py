@@ -28,10 +28,8 @@ from vae.pictures import images, sets
 from vae.pictures.folders import locate
 
 SETS = ("faces", "avatars128", "scenes", "digits", "fashion")
-LEARNT, HELD = (
-    12_000,
-    1500,
-)  # training pictures, and of held-out ones those that calibrate and those that measure, at most
+# Training pictures, and of held-out ones those that calibrate and those that measure, at most.
+LEARNT, HELD = 12_000, 1500
 SHOWN, LATENTS_SHOWN = 200, 500  # pictures and latents of each kind
 SCREENSHOT = Path(__file__).parents[2] / "assets" / "screenshot.png"
 

@@ -21,10 +21,8 @@ FEWEST = 50  # held-out pictures without which a quantile says nothing
 DECAY, LEARNING_RATE, BATCH = 0.05, 1e-3, 256
 LATENT_DROPOUT, UPLOAD_DROPOUT = 0.2, 0.4  # a picture comes again and again, a latent is drawn anew
 SMALL = 5000  # pictures of a set at which a visitor may wait
-LONG, SHORT = (
-    (4000, 8000, 3),
-    (600, 2000, 1),
-)  # steps; pictures that a critic of uploads sees, and how often broken anew
+# Steps; pictures that a critic of uploads sees, and how often broken anew.
+LONG, SHORT = (4000, 8000, 3), (600, 2000, 1)
 DRAWS = 4  # of each held-out posterior, beside its mean
 
 

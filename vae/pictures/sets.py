@@ -16,9 +16,8 @@ from vae.pictures.split import held_out
 
 EMBEDDED = Path(__file__).parents[2] / "assets" / "digits-10k.npz"
 TORCHVISION = {"digits": "MNIST", "fashion": "FashionMNIST"}
-OTHERS = (
-    300  # pictures of another set; 100 teach a critic of scenes to know it, and less of what it has never seen passes
-)
+# Pictures of another set; 100 teach a critic of scenes to know it, and less of what it has never seen passes.
+OTHERS = 300
 
 
 def load(
