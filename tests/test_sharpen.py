@@ -88,6 +88,62 @@ def test_each_pull_alone_goes_its_own_way(critics):
     torch.testing.assert_close(both, 2 * alone["pixel"] + alone["adversarial"])
 
 
+def test_edges_pull_towards_pixels_and_steps_of_the_original(critics):
+    """The pull is the gradient of sums over all pixels and pairs of neighbours, written out one by one in numpy."""
+    real = torch.rand(2, 3, 6, 6, generator=generator()).double()
+    drawn = torch.rand(3, 3, 6, 6, generator=generator(3)).double()
+    weight = torch.rand(6, 6, generator=generator(5)).double() + 0.5
+    apart, root = (drawn[:2] - real).numpy(), weight.sqrt().numpy()
+    sign = np.zeros_like(apart)
+    for row, column in np.ndindex(6, 6):
+        sign[..., row, column] += root[row, column] * np.sign(apart[..., row, column])
+        for near in ((row - 1, column), (row, column - 1)):
+            if min(near) >= 0:
+                step = root[row, column] * np.sign(apart[..., row, column] - apart[:, :, near[0], near[1]])
+                sign[..., row, column] += step
+                sign[:, :, near[0], near[1]] -= step
+    pull = judge(critics.double(), real, drawn, SHIFT, pulls(edges=2.0), weight=weight).pull
+    expected = 2 * sign / np.sqrt(np.square(sign).mean()) / drawn[0].numel()
+    np.testing.assert_allclose(pull[:2].numpy(), expected, atol=1e-12)
+    assert (pull[2:] == 0).all()
+
+
+def test_where_an_outline_may_lie_here_or_there_edges_choose_and_squares_blur():
+    """Two of three originals end at one column, the third two columns on; one picture is drawn for all three."""
+    real = torch.zeros(3, 1, 8, 8, dtype=torch.float64)
+    real[:, :, :, :3] = 1
+    real[2, :, :, :5] = 1
+    nobody = Critics(1, pulls())
+    found = {}
+    for name in ("pixel", "edges"):
+        drawn = torch.full((1, 1, 8, 8), 0.5, dtype=torch.float64)
+        for turn in range(400):
+            pull = judge(nobody, real, drawn.expand(3, -1, -1, -1), SHIFT, pulls(**{name: 1.0})).pull.sum(
+                0, keepdim=True
+            )
+            drawn = drawn - 3 * 0.985**turn * pull
+        found[name] = drawn[0, 0, 4, :].numpy()
+    np.testing.assert_allclose(found["pixel"], [1, 1, 1, 1 / 3, 1 / 3, 0, 0, 0], atol=0.05)
+    np.testing.assert_allclose(found["edges"], [1, 1, 1, 0, 0, 0, 0, 0], atol=0.05)
+
+
+def test_a_run_without_a_critic_teaches_the_decoder_alone_and_resumes(tmp_path):
+    pictures = stripes()
+    recipe = CONFIG.override(sharpen_pixel=0.0, sharpen_edges=1.0, sharpen_feature=0.0, sharpen_adversarial=0.0)
+    recipe = recipe.override(sharpen_unpaired="mixture")  # that nobody will ask for
+    *_, whole = train(recipe, pictures, device="cpu", run_file=tmp_path / "whole")
+    taken = iter(range(100))
+    *_, part = train(recipe, pictures, device="cpu", run_file=tmp_path / "run", stop=lambda: next(taken) > 37)
+    assert not part.is_whole and part.critic_loss == 0
+    *_, again = train(recipe, pictures, device="cpu", run_file=tmp_path / "run", resume=True)
+    states = [weights(progress) for progress in (whole, again)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    *_, plain = train(CONFIG.override(steps=30, sharpen_share=0.0, ema=0.0), pictures, device="cpu")
+    *_, sharp = train(recipe.override(ema=0.0), pictures, device="cpu")
+    same = {name: torch.equal(weights(plain)[name], weights(sharp)[name]) for name in weights(plain)}
+    assert {name for name, is_same in same.items() if not is_same and name.startswith("encoder.")} == set()
+
+
 def test_pictures_without_an_original_are_pulled_by_the_verdict_alone(critics):
     real = torch.rand(4, 3, 16, 16, generator=generator())
     drawn = 0.5 * torch.rand(6, 3, 16, 16, generator=generator(3))
@@ -125,7 +181,8 @@ def test_the_jury_sees_maps_in_pairs_and_pulls_every_drawn_picture():
     torch.manual_seed(0)
     asks = pulls(jury=2.0, teacher_size=32)
     critics = Critics(3, asks)
-    critic, jury = critics.critic, critics.jury
+    jury = critics.jury
+    assert critics.critic is None  # a jury alone: nobody asks for a critic
     real = torch.rand(2, 3, 16, 16, generator=generator())
     drawn = F.avg_pool2d(torch.cat([real, real[:1].flip(3)]), 5, 1, 2)
 
@@ -161,8 +218,7 @@ def test_the_jury_sees_maps_in_pairs_and_pulls_every_drawn_picture():
     assert 0 < trust < 1
     assert float(judged.pull.square().mean().sqrt()) == pytest.approx(2 * trust / drawn[0].numel(), rel=1e-3)
     assert (judged.pull.flatten(1).norm(dim=1) > 0).all()  # the one without an original as well
-    parameters = [*critic.parameters(), *jury.parameters()]
-    assert [g.shape for g in judged.critics_gradients] == [p.shape for p in parameters]
+    assert [g.shape for g in judged.critics_gradients] == [p.shape for p in jury.parameters()]
     before = torch.stack([F.softplus(part).mean() for part in apart]).mean()
     drawn = drawn - 0.01 * drawn[0].numel() * judged.pull
     after = torch.stack(

@@ -18,18 +18,20 @@ TABLES = ("model", "sharpen", "categories", "weights", "card")
 
 @dataclass(frozen=True)
 class Sharpen:
-    """How a run ends: with a critic that teaches the decoder, for a share of the run; 0 for a plain VAE.
+    """How a run ends: the decoder alone learns to draw sharply, for a share of the run; 0 for a plain VAE.
 
-    pixel, feature, adversarial, perceptual, jury: how strongly each loss pulls on a drawn pixel, relative to the others
-    (sharpen.critic.judge). perceptual and jury need the packages of measure.features.TEACHER. critic_widths: the critic's
-    channels, finest stage first. teacher_size: pixels that pictures are brought to before the teacher sees them, 0 for
-    their own. unpaired: where pictures without an original come from, "blends" of the batch's latents or the fitted "mixture".
+    pixel, edges, feature, adversarial, perceptual, jury: how strongly each loss pulls on a drawn pixel, relative to the others
+    (sharpen.critic.judge); what is 0 costs no time. perceptual and jury need the packages of measure.features.TEACHER.
+    critic_widths: the critic's channels, finest stage first. teacher_size: pixels that pictures are brought to before the
+    teacher sees them, 0 for their own. unpaired: where pictures without an original come from, "blends" of the batch's
+    latents or the fitted "mixture".
     """
 
     share: float = limited(0.0, 0, 0.95)
     learning_rate: float = limited(8e-4, 1e-7, 10)
     critic_widths: tuple[int, ...] = several((16, 32, 64, 128), 8, 1, 1024)
     pixel: float = limited(0.2, 0, 100)
+    edges: float = limited(0.0, 0, 100)
     feature: float = limited(0.2, 0, 100)
     adversarial: float = limited(0.2, 0, 100)
     perceptual: float = limited(0.0, 0, 100)
@@ -39,6 +41,15 @@ class Sharpen:
 
     def __post_init__(self) -> None:
         check_fields(self, "sharpen.")
+
+    @property
+    def has_critic(self) -> bool:
+        return bool(self.feature or self.adversarial)
+
+    @property
+    def has_verdict(self) -> bool:
+        """Whether anyone judges pictures that no original stands behind."""
+        return bool(self.adversarial or self.jury)
 
 
 @dataclass(frozen=True)

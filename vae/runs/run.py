@@ -36,7 +36,9 @@ class Run:
         self.critics = None if critics is None else critics.to(device).to(memory_format=torch.channels_last).train()
         self.optimizer = _adam(self.model, recipe.learning_rate, (0.9, 0.99), recipe.weight_decay)
         # Little momentum: the decoder that the critics judge is another one with every step.
-        self.critics_optimizer = None if self.critics is None else _adam(self.critics, 1e-3, (0.5, 0.99), 0.0)
+        self.critics_optimizer = None
+        if self.critics is not None and any(True for _ in self.critics.parameters()):
+            self.critics_optimizer = _adam(self.critics, 1e-3, (0.5, 0.99), 0.0)
         self.step = 0
         self.seconds = 0.0  # spent learning, over all sittings
         self.rate_scale = 1.0

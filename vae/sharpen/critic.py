@@ -1,10 +1,11 @@
 """A critic that tells drawn pictures from real ones, and how a decoder learns from it: sharpness after the VAE stands.
 
-The mean of many plausible pictures is blurred. A critic sees that (Goodfellow et al. 2014), and its own features are a
-better ruler than pixels (Larsen et al. 2016), a network that has seen the world a steadier one (Johnson et al. 2016). The
-encoder stays as it is, so latents keep their meaning; only the decoder learns to draw what belongs to them. The critic
-compares each drawn picture with its original (a relativistic loss, Jolicoeur-Martineau 2018) under a penalty on its slope at
-real and at drawn ones (R1 and R2, Mescheder et al. 2018; both, as in Huang et al. 2024, "The GAN is dead; long live the GAN").
+The mean of many plausible pictures is blurred. Their median is less so: absolute differences teach it (edge_loss). A critic sees
+blur (Goodfellow et al. 2014), and its own features are a better ruler than pixels (Larsen et al. 2016), a network that has seen
+the world a steadier one (Johnson et al. 2016). The encoder stays as it is, so latents keep their meaning; only the decoder
+learns to draw what belongs to them. The critic compares each drawn picture with its original (a relativistic loss,
+Jolicoeur-Martineau 2018) under a penalty on its slope at real and at drawn ones (R1 and R2, Mescheder et al. 2018; both, as in
+Huang et al. 2024, "The GAN is dead; long live the GAN").
 """
 
 import math
@@ -73,11 +74,11 @@ class Jury(nn.Module):
 
 
 class Critics(nn.Module):
-    """Those who judge while a decoder is sharpened: a critic, and a jury where the recipe asks for one."""
+    """Those who judge while a decoder is sharpened: a critic and a jury, each where the recipe asks for it."""
 
     def __init__(self, channels: int, sharpen: Sharpen):
         super().__init__()
-        self.critic = Critic(channels, sharpen.critic_widths)
+        self.critic = Critic(channels, sharpen.critic_widths) if sharpen.has_critic else None
         self.jury = Jury() if sharpen.jury else None
 
 
@@ -108,35 +109,40 @@ def judge(
 ) -> Judged:  # fmt: skip
     """real (R, C, H, W) and drawn (N, C, H, W), R <= N <= 2 R, whose first R rows are reconstructions of real.
 
-    The critic is to score a real picture above the drawn one beside it, the decoder the other way round. Pixels, the critic's
-    features and verdict, the teacher's features and the jury's verdict each pull on every drawn pixel; sharpen says how
-    strongly, each being scaled to the same root mean square first: otherwise their units would decide, and they change while
-    the critic learns. What comes from critic or jury counts by how well it tells the two apart, from nothing at chance (a
-    loss of log 2) to all at a loss of 0: else it would teach its noise. Rows beyond R have no original: only verdicts pull.
+    The critic is to score a real picture above the drawn one beside it, the decoder the other way round. Pixels, edges, the
+    critic's features and verdict, the teacher's features and the jury's verdict each pull on every drawn pixel; sharpen says
+    how strongly, each being scaled to the same root mean square first: otherwise their units would decide, and they change
+    while the critic learns. What comes from critic or jury counts by how well it tells the two apart, from nothing at chance
+    (a loss of log 2) to all at a loss of 0: else it would teach its noise. Rows beyond R have no original: only verdicts pull.
     shift: as in shifted. penalty: the weight of R1 and R2, half of the squared slope of a picture's mean score, pixels in [0, 1],
-    at real and at drawn pictures. weight (H, W): how much each pixel's difference pulls.
+    at real and at drawn pictures. weight (H, W): how much each pixel's squared difference pulls, and edges by its root.
     """
     rows, count = len(real), len(drawn)
     drawn = drawn.detach().requires_grad_(True)
     seen_drawn, seen_real = shifted([drawn, real], shift)
-    # Two looks, not one at all pictures: the gradients for the drawn ones then need not pass through the real ones.
-    (scores, features), (real_scores, real_features) = critics.critic(seen_drawn), critics.critic(seen_real)
-    critic_loss, verdict_loss = _paired(real_scores, scores)
-    pairs = zip(features, [one.detach() for one in real_features], strict=True)
-    apart = [(mine[:rows] - aim).square().mean() / aim.square().mean().clamp_min(1e-6) for mine, aim in pairs]
-    feature_loss = torch.stack(apart).sum()
 
     def pull_of(loss: Tensor) -> Tensor:
         return torch.autograd.grad(loss, drawn, retain_graph=True)[0]
 
-    trust = _trust(critic_loss)
-    apart_by = (drawn[:rows].detach() - real) * (1 if weight is None else weight)
-    pulls: list[tuple[float | Tensor, Tensor, int]] = [
-        (trust * sharpen.adversarial, pull_of(verdict_loss), count),
-        (trust * sharpen.feature, pull_of(feature_loss), rows),
-        (sharpen.pixel, torch.cat([apart_by, torch.zeros_like(drawn[rows:])]), rows),
-    ]
-    total, is_whole = critic_loss, critics.jury is not None
+    pulls: list[tuple[float | Tensor, Tensor, int]] = []  # how strongly, the gradient, the rows that it concerns
+    if sharpen.pixel:
+        apart = drawn[:rows] - real
+        pulls.append((sharpen.pixel, pull_of((apart.square() * (1 if weight is None else weight)).sum()), rows))
+    if sharpen.edges:
+        pulls.append((sharpen.edges, pull_of(edge_loss(drawn[:rows], real, weight)), rows))
+    total = critic_loss = torch.zeros((), device=drawn.device)
+    if critics.critic is not None:
+        # Two looks, not one at all pictures: the gradients for the drawn ones then need not pass through the real ones.
+        (scores, features), (real_scores, real_features) = critics.critic(seen_drawn), critics.critic(seen_real)
+        total, verdict_loss = _paired(real_scores, scores)
+        critic_loss = total.detach()
+        pairs = zip(features, [one.detach() for one in real_features], strict=True)
+        far = [(mine[:rows] - aim).square().mean() / aim.square().mean().clamp_min(1e-6) for mine, aim in pairs]
+        pulls.append((_trust(total) * sharpen.adversarial, pull_of(verdict_loss), count))
+        pulls.append((_trust(total) * sharpen.feature, pull_of(torch.stack(far).sum()), rows))
+        if penalty:
+            total = total + penalty * (_slope(critics.critic, seen_real) + _slope(critics.critic, seen_drawn[:rows]))
+    is_whole = critics.jury is not None
     if sharpen.perceptual or is_whole:
         maps = teacher.feature_maps(seen_drawn if is_whole else seen_drawn[:rows], sharpen.teacher_size, is_whole)
         with torch.no_grad():
@@ -152,10 +158,22 @@ def judge(
     pull = torch.zeros_like(drawn)
     for share, gradient, concerned in pulls:
         pull += share * gradient / gradient[:concerned].square().mean().sqrt().clamp_min(1e-12)
-    if penalty:
-        total = total + penalty * (_slope(critics.critic, seen_real) + _slope(critics.critic, seen_drawn[:rows]))
-    gradients = torch.autograd.grad(total, list(critics.parameters()))
-    return Judged(critic_loss.detach(), gradients, pull / drawn[0].numel())
+    parameters = list(critics.parameters())
+    gradients = torch.autograd.grad(total, parameters) if parameters else ()
+    return Judged(critic_loss, gradients, pull / drawn[0].numel())
+
+
+def edge_loss(drawn: Tensor, real: Tensor, weight: Tensor | None = None) -> Tensor:
+    """(N, C, H, W) twice -> the absolute differences of pixels and of the steps between neighbours, summed: a scalar.
+
+    Where an outline may lie here or there, the mean of both is a blur and the median one of them; and a step that is drawn
+    at all is to be as steep as the real one (Mathieu et al. 2016, "gradient difference loss"). weight (H, W): of a pixel's
+    variance as in losses.gaussian, so its root weighs here.
+    """
+    root = torch.ones_like(real[0, 0]) if weight is None else weight.sqrt()
+    apart = drawn - real
+    down, across = (root[1:] * apart.diff(dim=2).abs()).sum(), (root[:, 1:] * apart.diff(dim=3).abs()).sum()
+    return (root * apart.abs()).sum() + down + across
 
 
 def _paired(real: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:

@@ -58,32 +58,35 @@ def sharpen_step(
 ) -> Tensor:
     """One update of the decoder and one of the critics; returns what Steps.take says.
 
-    Beside the reconstructions the critics see three quarters as many pictures (of batches of 4 and more) that no original
+    Beside the reconstructions critic and jury see three quarters as many pictures (of batches of 4 and more) that no original
     stands behind: one quarter from latents between two, turned around 0 so that the variance stays, two from the prior or
     from blends of the whole batch with its mean and covariance. What is morphed and sampled later must look real as well.
     penalty: as in judge.
     """
-    assert run.critics is not None and run.critics_optimizer is not None
+    assert run.critics is not None
     x = batch_of(recipe, inputs)
     with torch.autocast(x.device.type, dtype=dtype, enabled=dtype != torch.float32):
         with torch.no_grad():
             posterior = run.model.encode(x)
             z = posterior.at(inputs["noise"])
-            angle, quarter, center = inputs["angle"], len(inputs["angle"]), z.mean(dim=0)
-            between = torch.cos(angle) * z[:quarter] + torch.sin(angle) * z[quarter : 2 * quarter]
-            unpaired = inputs.get("prior_samples", center + inputs["blend"] @ (z - center))
-        logits = run.model.decode_logits(torch.cat([z, between, unpaired])).float()
+            if recipe.sharpen.has_verdict:
+                angle, quarter, center = inputs["angle"], len(inputs["angle"]), z.mean(dim=0)
+                between = torch.cos(angle) * z[:quarter] + torch.sin(angle) * z[quarter : 2 * quarter]
+                unpaired = inputs.get("prior_samples", center + inputs["blend"] @ (z - center))
+                z = torch.cat([z, between, unpaired])
+        logits = run.model.decode_logits(z).float()
         drawn = torch.sigmoid(logits)
         judged = judge(run.critics, x, drawn, inputs["shift"], recipe.sharpen, penalty, inputs["weight"])
     run.optimizer.zero_grad(set_to_none=True)
     drawn.backward(judged.pull / len(drawn))
     norm = torch.nn.utils.clip_grad_norm_(run.model.decoder.parameters(), recipe.clip)
-    for parameter, gradient in zip(run.critics.parameters(), judged.critics_gradients, strict=True):
-        parameter.grad = gradient
     set_learning_rate(run.optimizer, inputs["learning_rate"])
-    set_learning_rate(run.critics_optimizer, CRITIC_HASTE * inputs["learning_rate"])
     run.optimizer.step()  # leaves the encoder alone: it has no gradients
-    run.critics_optimizer.step()
+    if run.critics_optimizer is not None:
+        for parameter, gradient in zip(run.critics.parameters(), judged.critics_gradients, strict=True):
+            parameter.grad = gradient
+        set_learning_rate(run.critics_optimizer, CRITIC_HASTE * inputs["learning_rate"])
+        run.critics_optimizer.step()
     shown = logits.detach()[: len(x)]
     terms = negative_elbo(shown, x, posterior, recipe.model, recipe.beta, recipe.free_bits, inputs["weight"])
     follow(run, inputs["decay"], terms.sigma)
