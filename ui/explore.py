@@ -1,4 +1,4 @@
-"""The Explore tab: what the numbers mean. The page's part is components/explore.js; here is what it asks the server.
+"""The Explore tab: what the numbers mean. The page's part is components/explore.js; here is what all tabs ask the server.
 
 The server functions take one JSON object and can be called by anybody with anything: each checks all that it is given. The page
 adds the "hash" of its view, so that a latent of weights that are no longer here is drawn by no others.
@@ -18,13 +18,14 @@ import numpy as np
 from gradio.utils import get_upload_folder
 
 from ui import shelf
-from ui.edge import answered, spoken
-from ui.shelf import Page
-from ui.theme import COMPONENTS, RUNTIME
+from ui.choices import CHOICES, MEGABYTES
+from ui.edge import answered
+from ui.theme import COMPONENTS, PAGE, RUNTIME, mounted
 from ui.words import say, section
 from vae.atlas import Atlas, Knob
 from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
+from vae.measure import novelty
 from vae.pictures import faces, images
 from vae.pictures.framing import Framed, frame
 from vae.storage import atlases
@@ -40,7 +41,6 @@ FIRST = (
 DIRECTIONS = 12  # shown of those that the model found by itself
 AT_ONCE = 32  # latents in one call
 PHOTO_SIDE = 640  # pixels of the photograph that a visitor sets the eyes on
-SURPRISE_TEMPERATURE = 0.8  # a little less adventurous than the data: fewer oddities, still all kinds
 CLOSER_SECONDS = 0.5  # of one call; the page calls again and shows each answer
 BOARD = (
     '<div class="lp-explore"><section class="lp-card pic"><img src="{picture}" alt="{label}">'
@@ -50,17 +50,15 @@ BOARD = (
 _search = threading.Lock()
 
 
-def view(model_id: str) -> dict:
-    """All that the page needs to open a model: start latent with its picture, knobs, examples, its card's words, where its
-    decoder lies for the browser.
-
-    BadInput for a strange id.
-    """
+@answered
+def view(asked: dict) -> dict:
+    """{"model"} -> all that the page needs to open it, as view_of says, and "files": where its own lie for the browser."""
+    model_id = asked.get("model")
     return view_of(shelf.get(model_id), model_id) | {"files": shelf.files(model_id)}
 
 
 def view_of(model: Checkpoint, model_id: str) -> dict:
-    """The same of any model, but for where its files lie."""
+    """Of a model its start latent with its picture, knobs, examples and its card's words, as JSON."""
     card = model.recipe.card
     places = model.encode(model.atlas.examples)
     start = _short(places[0].tolist())
@@ -113,12 +111,6 @@ def _plain(knob: Knob, atlas: Atlas) -> dict:
         plain["drags"] = [_label(f"named:{other}", other.replace("_", " ").replace("=", ": ")), round(amount, 2)]
     plain["vector"] = _short(knob.vector.tolist(), 4)
     return plain if knob.kind == "direction" else plain | {"probe": _short(knob.probe.tolist(), 4)}
-
-
-def traits(atlas: Atlas) -> list[tuple[str, str]]:
-    """(label, name) of what a picture can have or not, the best known first."""
-    named = [(_trait(knob), knob.key.partition(":")[2]) for knob in _in_order(atlas.knobs) if knob.kind == "named"]
-    return [(label, name) for label, name in named if name in atlas.traits]
 
 
 def _trait(knob: Knob) -> str:
@@ -183,17 +175,18 @@ def _ends(model_id: str, digest: str, keys: tuple[str, ...]) -> list[str]:
 @answered
 def atlas(asked: dict) -> dict:
     """{"model"} -> {"data": URL}: atlas.safetensors, for a model whose files are not public."""
-    data = base64.b64encode(atlases.packed(_asked_of(asked).atlas)).decode()
-    return {"data": f"data:application/octet-stream;base64,{data}"}
+    return {"data": _as_url(atlases.packed(_asked_of(asked).atlas))}
 
 
 @answered
-def surprise(asked: dict) -> dict:
-    """{"model", "seed"} -> {"z": [D]}, drawn from where the data lie; one seed, one latent"""
-    model, seed = _asked_of(asked), asked.get("seed")
-    if type(seed) is not int or not 0 <= seed < 2**31:
-        raise BadInput(say("explore.bad_seed", value=repr(seed)[:40]))
-    return {"z": _short(model.atlas.prior("mixture", 1, seed, SURPRISE_TEMPERATURE)[0].tolist())}
+def training(asked: dict) -> dict:
+    """{"model"} -> {"data": URL or null}: the same of what it knows of the pictures that it learnt from."""
+    file = _asked_of(asked).folder / novelty.FILE
+    return {"data": _as_url(file.read_bytes()) if file.is_file() else None}
+
+
+def _as_url(content: bytes) -> str:
+    return f"data:application/octet-stream;base64,{base64.b64encode(content).decode()}"
 
 
 @answered
@@ -317,24 +310,22 @@ def _upload(path: object) -> np.ndarray:
         file.unlink(missing_ok=True)
 
 
-def build(page: Page) -> None:
-    """The tab's contents. The first picture travels with the page itself, so that it is there at first paint."""
-    first = view(shelf.default())
-    board = gr.HTML(
+def build() -> None:
+    """The tab's contents, and what all tabs go by. The first picture travels with the page itself, so that it is there at first paint."""
+    first = view({"model": shelf.default()})
+    gr.HTML(
         html_template=BOARD.format(picture=first["picture"], label=html.escape(say("explore.picture"))),
-        js_on_load=(COMPONENTS / "explore_mount.js").read_text(encoding="utf-8"),
+        js_on_load=mounted(PAGE),
         apply_default_css=False,
-        server_functions=[decode, decode_many, ends, atlas, surprise, encode, closer],
+        server_functions=[view, decode, decode_many, ends, atlas, training, closer, encode],
         elem_id="explore-board",
+        part="explore",
         folder=COMPONENTS.as_posix(),
         runtime=RUNTIME.as_posix(),
         finder=faces.FINDER.as_posix(),
-        words=section("explore"),
+        words={name: section(name) for name in ("explore", "sample", "morph")},
+        choices=CHOICES,
         view=first,
-        sent=None,
+        at_once=AT_ONCE,
+        largest=MEGABYTES,
     )
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    page.model_id.change(
-        spoken(lambda model_id: gr.HTML(view=view(model_id))), page.model_id, board, queue=False, **quiet
-    )
-    page.sent.change(lambda z: gr.HTML(sent={"z": z}), page.sent, board, queue=False, **quiet)

@@ -6,14 +6,15 @@ from typing import Any
 import gradio as gr
 import torch
 
-from ui import explore, jobs, morph, sample, shelf, theme, train
+from ui import explore, jobs, shelf, theme, train
+from ui.choices import MEGABYTES
 from ui.edge import spoken
 from ui.shelf import Page
-from ui.theme import COMPONENTS, RUNTIME
+from ui.theme import COMPONENTS, PAGE, RUNTIME, mounted
 from ui.words import say
 from vae.pictures import faces
 
-TABS = {"explore": explore, "sample": sample, "morph": morph, "train": train}
+TABS = ("explore", "sample", "morph", "train")
 TICK_SECONDS = 1.0
 LAUNCH: dict[str, Any] = {
     "theme": theme.theme,
@@ -22,7 +23,7 @@ LAUNCH: dict[str, Any] = {
     "head": theme.head,
     "ssr_mode": False,
     "show_error": False,
-    "max_file_size": "30mb",
+    "max_file_size": f"{MEGABYTES}mb",
     "run_history": False,
     "enable_monitoring": False,
     "footer_links": ["settings"],
@@ -43,16 +44,20 @@ def build() -> gr.Blocks:
         # Outside of the tabs: a closed tab would not load them, and a reloaded page would lose its run.
         runs = gr.BrowserState([], storage_key="latent-playground-runs")
         tick = gr.Timer(TICK_SECONDS, active=False)
-        sent, picked = gr.State(None), gr.State(None)
         shown = gr.State(shelf.ids())
         picker = _picker(shelf.default())
         with gr.Tabs(selected="explore", elem_id="lp-tabs") as tabs:
-            page = Page(model_id=picker, sent=sent, picked=picked, tabs=tabs, runs=runs, tick=tick)
-            for name, tab in TABS.items():
+            page = Page(model_id=picker, tabs=tabs, runs=runs, tick=tick)
+            for name in TABS:
                 with gr.Tab(say(f"page.{name}"), id=name):
                     says = f"<p>{html.escape(say(f'page.{name}_says'))}</p>"
                     gr.HTML(says, apply_default_css=False, elem_classes="lp-says")
-                    tab.build(page)
+                    if name == "explore":
+                        explore.build()
+                    elif name == "train":
+                        train.build(page)
+                    else:
+                        _part(name)
         quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
         gr.on([demo.load, runs.change, tick.tick], spoken(choices), [runs, shown], [picker, shown], **quiet)
     return demo
@@ -64,11 +69,17 @@ def _picker(model_id: str) -> gr.HTML:
     return gr.HTML(
         model_id,
         html_template=HEADER.format(**words),
-        js_on_load=(COMPONENTS / "picker.js").read_text(encoding="utf-8"),
+        js_on_load=mounted(PAGE),
         apply_default_css=False,
         elem_id="lp-header",
+        part="models",
         entries=shelf.entries(),
     )
+
+
+def _part(name: str) -> None:
+    """A tab that is all JavaScript."""
+    gr.HTML(html_template=f'<div class="lp-{name}"></div>', js_on_load=mounted(PAGE), apply_default_css=False, part=name)
 
 
 def choices(tokens: list[str], shown: list[str]) -> tuple:

@@ -15,6 +15,7 @@ from ui.words import say
 from vae import checkpoints
 from vae.checkpoints import Checkpoint
 from vae.errors import BadInput
+from vae.measure import novelty
 from vae.pictures import images
 from vae.publish.export import pieces
 from vae.storage import atlases
@@ -32,15 +33,12 @@ _served = tempfile.TemporaryDirectory(prefix="latent-playground-")  # goes with 
 class Page:
     """What the tabs share; each tab's build() gets it.
 
-    model_id: component with the current model's id (str), for inputs, outputs and `.change`. sent: gr.State with a latent
-    (list of float) that Explore should show; picked: one that Morph should start from. tabs: the gr.Tabs;
+    model_id: component with the current model's id (str), for inputs, outputs and `.change`. tabs: the gr.Tabs;
     gr.Tabs(selected="explore") switches. runs: gr.BrowserState with this visitor's run tokens. tick: gr.Timer that Train
     owns; like runs it stands outside of any tab.
     """
 
     model_id: Any
-    sent: Any
-    picked: Any
     tabs: Any
     runs: Any
     tick: Any
@@ -91,7 +89,9 @@ def entries(tokens: object = ()) -> list[dict[str, str]]:
 
 
 def files(model_id: str) -> dict[str, str]:
-    """{"atlas"} and, of a model that was exported, {"decoder", "encoder", "draws", "reads"}: what a browser may fetch.
+    """{"atlas"}, {"training"} where there is one, and of a model that was exported {"decoder", "encoder", "draws", "reads"}.
+
+    What a browser may fetch.
 
     Nothing of a visitor's own. They are copies, in a folder that is named by what is in them: whatever becomes of a checkpoint
     on the disk, no address ever gives anything else than at first, and no browser meets graphs and weights of two versions.
@@ -108,6 +108,8 @@ def _files(model_id: str, weights: str) -> dict[str, str]:
     """weights: their digest, so that what is remembered is theirs."""
     model = get(model_id)
     found = pieces(model) | {"atlas.bin": atlases.packed(model.atlas)}
+    if model.sketch is not None:
+        found["training.bin"] = (model.folder / novelty.FILE).read_bytes()
     digest = hashlib.sha256(b"".join(found[name] for name in sorted(found))).hexdigest()[:12]
     folder = served() / f"{model_id}-{digest}"
     with written_folder(folder) as beside:

@@ -16,7 +16,8 @@ from pathlib import Path
 from jinja2 import Environment  # as Gradio does
 from markupsafe import Markup
 
-from ui import explore, morph, sample
+from ui import explore
+from ui.choices import CHOICES
 from ui.explore import BOARD
 from ui.theme import COMPONENTS, RUNTIME, reachable, variables
 from ui.words import say, section
@@ -46,6 +47,7 @@ LIBRARIES = {
     "glue": ("ort-wasm-simd-threaded.mjs", "ort-glue.js"),
     "machine": ("ort-wasm-simd-threaded.bin", "ort-machine.bin"),
     "gif": ("gifenc.js", "gifenc.js"),
+    "zip": ("client-zip.js", "client-zip.js"),
 }
 TYPES = {".js": "text/javascript", ".json": "application/json", ".woff2": "font/woff2"}
 
@@ -120,7 +122,7 @@ def _has_portraits(models: list[Checkpoint]) -> bool:
 
 def _licences(models: list[Checkpoint]) -> str:
     """Of all that is on the page and not of the models, whose cards tell theirs."""
-    paths = [ROOT / "LICENSE", RUNTIME / "LICENSE.txt", RUNTIME / "gifenc-LICENSE.txt", COMPONENTS / "lexend-OFL.txt"]
+    paths = [ROOT / "LICENSE", RUNTIME / "LICENSE.txt", RUNTIME / "gifenc-LICENSE.txt", RUNTIME / "client-zip-LICENSE.txt", COMPONENTS / "lexend-OFL.txt"]
     paths += [faces.FINDER.with_name("blazeface-LICENSE.txt")] * _has_portraits(models)
     return "\n\n".join(f"{path.name}\n\n{path.read_text(encoding='utf-8')}" for path in paths)
 
@@ -165,20 +167,13 @@ def _page(models: list[Checkpoint], folders: list[str], first: dict, addresses: 
         "runtime": {name: addresses[f"lp/{LIBRARIES[name][1]}"] for name in ("library", "glue", "machine")},
         "finder": addresses.get("lp/blazeface.onnx"),
         "gif": addresses["lp/gifenc.js"],
+        "zip": addresses["lp/client-zip.js"],
         "offline": None if is_single else OFFLINE,
-        "first": {"sample": sample.FIRST, "morph": morph.FIRST},
-        "limits": sample.LIMITS,
-        "copy": novelty.COPY,
+        "choices": CHOICES,
     }
     # A module from a data URL has no folder to import its neighbours from: in one file they go by bare names.
     bare = {f"lp/{name}": _data_url(name, _with_bare_imports(COMPONENTS / name)) for name in MODULES}
-    parts = {
-        "board": BOARD.format(picture=first["picture"], label=html.escape(say("explore.picture"))),
-        "gallery": sample.gallery_html(),
-        "side_a": morph.side_html("a"),
-        "side_b": morph.side_html("b"),
-        "film": morph.film_html(),
-    }
+    board = BOARD.format(picture=first["picture"], label=html.escape(say("explore.picture")))
     template = Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         words=words, tabs=TABS, start=addresses["lp/site.js"], style=Markup(_style(addresses["lp/lexend.woff2"])),
@@ -186,7 +181,7 @@ def _page(models: list[Checkpoint], folders: list[str], first: dict, addresses: 
             {"id": model.name, "title": model.title, "thumb": images.data_url(explore.small(model.atlas.examples[0]))}
             for model in models
         ],
-        parts={name: Markup(part) for name, part in parts.items()},
+        board=Markup(board),
         modules=[addresses[f"lp/{name}"] for name in MODULES],
         licences=_licences(models) if is_single else "",  # in a comment, which no text ends: ">" is escaped
         imports=_json({"imports": bare}) if is_single else None,

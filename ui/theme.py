@@ -1,7 +1,6 @@
 """The look: Gradio's theme, and the variables and classes that the tabs' own styles build on. Every text keeps 4.5 to 1."""
 
 import inspect
-import json
 import re
 from pathlib import Path
 
@@ -103,22 +102,20 @@ def reachable(*names: str) -> list[str]:
 MOUNT = """(async () => {{
   const root = new URL(window.gradio_config?.root || "/", location.href).pathname.replace(/\\/$/, "");
   const {{ default: mount }} = await import(`${{location.origin}}${{root}}/{module}`);
-  mount({{ element, props, trigger, watch }});
-}})(); // events: {events}"""
+  mount({{ element, props, server, upload, watch }});
+}})();"""
 
 
-def mounted(name: str, *events: str) -> str:
-    """The js_on_load of a gr.HTML whose script is a module of components/ that exports a function of what Gradio gives.
-
-    events: those that it triggers; Gradio looks for their names, in quotes, in this text.
-    """
-    return MOUNT.format(module=_url(name), events=json.dumps(events))
+def mounted(name: str) -> str:
+    """The js_on_load of a gr.HTML whose script is a module of components/ that exports a function of what Gradio gives."""
+    return MOUNT.format(module=_url(name))
 
 
 # Gradio's own Lexend is the Vietnamese subset of the font, with no Latin letters in it; so it comes from here.
 FONT_FILE = _url("lexend.woff2")
 FONT = f'@font-face{{font-family:Lexend;src:url("{FONT_FILE}") format("woff2");font-weight:100 900;font-display:swap}}'
-MODULES = reachable("explore.js", "gallery.js", "side.js", "film.js")
+PAGE = "gradio_page.js"
+MODULES = reachable(PAGE)
 
 theme = _theme()
 css = f"{FONT}\n:root{{color-scheme:light;{variables(0)}}}\n.dark{{color-scheme:dark;{variables(1)}}}\n"

@@ -138,7 +138,7 @@ def test_two_uploads_are_morphed_scrubbed_and_taken_home(page, url, tmp_path):
     open_tab(page, url, "Morph")
     for side, name in (("a", "a.png"), ("b", "b.jpg")):
         before = source(page, f"#morph-{side} .given")
-        page.locator(f"#morph-{side}-file input[type=file]").set_input_files(tmp_path / name)
+        page.locator(f"#morph-{side} input[type=file]").set_input_files(tmp_path / name)
         another(page, f"#morph-{side} .given", before)
         expect(page.locator(f"#morph-{side} p")).not_to_be_empty()  # no model was trained on gradients
     for share, side in (("0", "a"), ("16", "b")):
@@ -177,8 +177,8 @@ def test_a_file_that_is_no_picture_is_answered_and_nothing_is_lost(page, url, tm
     (tmp_path / "text.png").write_text("no picture")
     open_tab(page, url, "Morph")
     given, frame = source(page, "#morph-b .given"), source(page, "#morph-film .large")
-    page.locator("#morph-b-file input[type=file]").set_input_files(tmp_path / "text.png")
-    expect(page.get_by_test_id("toast-body")).to_contain_text("no picture that can be read")
+    page.locator("#morph-b input[type=file]").set_input_files(tmp_path / "text.png")
+    expect(page.locator(".lp-toast")).to_contain_text("no picture that can be read")
     assert (source(page, "#morph-b .given"), source(page, "#morph-film .large")) == (given, frame)
 
 
@@ -192,7 +192,7 @@ def test_a_portrait_without_a_face_says_so_and_its_eyes_can_be_set_again_and_aga
     before = another(page, "#morph-a .given", before)
     eyes = page.locator("#morph-a [data-way=eyes]")
     expect(eyes).to_be_hidden()
-    page.locator("#morph-a-file input[type=file]").set_input_files(tmp_path / "scene.png")
+    page.locator("#morph-a input[type=file]").set_input_files(tmp_path / "scene.png")
     expect(page.locator("#morph-a [role=status]")).to_contain_text("the middle of the picture was taken")
     before = source(page, "#morph-a .given")
     for _ in range(2):

@@ -1,8 +1,8 @@
-// Settings as Gradio's page has them, for a page without Gradio: the same classes, so the same look.
+// Settings, in the classes that Gradio's own have on the page with a server, so in the same look.
 import { make } from "./dom.js";
 
 // A slider with its value as a number that can be typed. changed(value): also while it moves.
-export function slider(label, { low, high, step, value }, changed) {
+export function slider(id, label, { low, high, step, value }, changed) {
   const limits = { min: low, max: high, step };
   const number = make("input", { type: "number", "aria-label": label, ...limits });
   const range = make("input", { type: "range", "aria-label": label, ...limits });
@@ -18,16 +18,16 @@ export function slider(label, { low, high, step, value }, changed) {
   range.oninput = () => changed(put(Number(range.value)));
   number.onchange = () => changed(put(Number(number.value || NaN)));
   put(value);
-  return make("div", { class: "lp-slider" }, make("div", { class: "wrap" }, make("div", { class: "head" }, make("span", {}, label), number)), range);
+  const head = make("div", { class: "head" }, make("span", {}, label), number);
+  return make("div", { class: "lp-slider", id }, make("div", { class: "wrap" }, head), range);
 }
 
 // Chips to choose from, one of them, or any where `chosen` is a list. options: [[label, value]]. changed(chosen)
-export function chips(label, note, options, chosen, changed) {
+export function chips(id, label, note, options, chosen, changed) {
   const isMany = Array.isArray(chosen);
-  const group = make("fieldset", { class: "lp-chips" }, make("legend", {}, label), note && make("div", { class: "info-text" }, note));
-  const name = `lp-chips-${label}`;
+  const group = make("fieldset", { class: "lp-chips", id }, make("legend", {}, label), note && make("div", { class: "info-text" }, note));
   const boxes = options.map(([text, value]) => {
-    const input = make("input", { type: isMany ? "checkbox" : "radio", name, value });
+    const input = make("input", { type: isMany ? "checkbox" : "radio", name: id, value });
     input.checked = isMany ? chosen.includes(value) : value === chosen;
     const box = make("label", {}, input, make("span", {}, text));
     input.onchange = () => {
@@ -40,19 +40,4 @@ export function chips(label, note, options, chosen, changed) {
   mark();
   group.append(make("div", { class: "wrap" }, ...boxes.map(({ box }) => box)));
   return group;
-}
-
-// Runs a module that gr.HTML would mount, without Gradio -> its props; setting one tells the module.
-// events: {name: what to do with the event's data}.
-export function mounted(mount, element, props, events = {}) {
-  const watchers = {};
-  const given = new Proxy(props, {
-    set(target, name, value) {
-      target[name] = value;
-      watchers[name]?.();
-      return true;
-    },
-  });
-  mount({ element, props: given, trigger: (name, data) => events[name]?.(data), watch: (name, act) => (watchers[name] = act) });
-  return given;
 }

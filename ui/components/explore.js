@@ -1,13 +1,13 @@
 // The Explore tab: picture, buttons, starting points, knobs and strip put together. The page around it gives a backend:
 //   decode(z) -> URL of a picture; pictures(zs) -> URLs; ends(keys) -> URLs, of what each knob does at its low and high end, if it
 //   remembers them;
-//   surprise(seed) -> latent; atlas() -> bytes of atlas.safetensors;
+//   surprise(seed) -> latent; atlas() -> the Atlas;
 //   closer({z, seen}) -> a latent nearer to what was seen, a moment's search on;
 //   encode({example: i} | {file: File} | {drawing: data URL} | {photo, eyes, turn}) -> {z, std, seen: URL, note: sentence or ""},
 //   of portraits also photo: URL, eyes: [[x, y], [x, y]] in shares of its sides, and turn: what {photo, eyes, turn} asks again
 // each as a promise that fails with an Error whose message a visitor may read (and isFinal, where trying again is no use).
 // and choose(model) -> whether another model is opened now, so that open(view) will be called.
-import { Atlas, dot } from "./atlas.js";
+import { dot } from "./atlas.js";
 import { download, fill, make } from "./dom.js";
 import { Doubts } from "./doubts.js";
 import { Board } from "./draw.js";
@@ -163,7 +163,7 @@ export class Explore {
     delete this.root.dataset.atlas;
     this.lamp.open(null);
     try {
-      const atlas = new Atlas(await this.backend.atlas());
+      const atlas = await this.backend.atlas();
       if (view !== this.view) return atlas;
       this.atlas = atlas;
       this.root.dataset.atlas = "known"; // and now locks can lock

@@ -1,61 +1,80 @@
 // A film of pictures that are all here: one large, a scrubber, a strip of some of them, Play there and back.
-// Value: {frames: [url]}; share: "{share} % B".
-export default function ({ element, props, watch }) {
-  const STRIP = innerWidth < 700 ? 7 : 13, MILLISECONDS = 80;
-  const [large, output, range, strip, play] = ["img.large", "output", "input", ".strip", ".play"].map(at => element.querySelector(at));
-  const [playWords, pauseWords] = play.dataset.words.split("|");
-  let frames = [], timer = 0, step = 1;
+import { fill, make } from "./dom.js";
 
-  function show(index) {
+export const FRAME_MS = 80;
+
+export class Film {
+  constructor(words) {
+    this.words = words;
+    this.large = make("img", { class: "large", alt: words.between });
+    this.output = make("output");
+    this.range = make("input", {
+      class: "lp-range", type: "range", min: 0, step: 1, "aria-label": words.scrub,
+      oninput: () => {
+        this.#stop();
+        this.#show(Number(this.range.value));
+      },
+    });
+    this.strip = make("div", { class: "strip" });
+    this.play = make("button", { class: "lp-btn play", type: "button", onclick: () => this.#play() });
+    this.element = make("div", { class: "lp-film", id: "morph-film" },
+      this.large, make("label", {}, this.output, this.range), this.strip, this.play);
+    this.frames = [];
+    this.step = 1;
+    this.#stop();
+  }
+
+  // frames: URLs.
+  show(frames) {
+    const share = this.frames.length > 1 ? this.range.value / (this.frames.length - 1) : 0.5;
+    this.frames = frames;
+    if (!frames.length) {
+      this.#stop();
+      this.large.removeAttribute("src");
+      return this.strip.replaceChildren();
+    }
+    this.range.max = frames.length - 1;
+    const stills = Math.min(innerWidth < 700 ? 7 : 13, frames.length);
+    this.strip.replaceChildren(...Array.from({ length: stills }, (_, place) => {
+      const index = Math.round((place * (frames.length - 1)) / (stills - 1));
+      return make("img", {
+        src: frames[index], alt: "",
+        onclick: () => {
+          this.#stop();
+          this.#show(index);
+        },
+      });
+    }));
+    this.#show(Math.round(share * (frames.length - 1)));
+  }
+
+  #show(index) {
+    const { frames, range, strip } = this, share = frames.length > 1 ? index / (frames.length - 1) : 0;
+    const words = fill(this.words.share, { share: Math.round(100 * share) });
     range.value = index;
-    const share = frames.length > 1 ? index / (frames.length - 1) : 0, words = props.share.replace("{share}", Math.round(100 * share));
-    large.src = frames[index];
-    output.textContent = words;
+    this.large.src = frames[index];
+    this.output.textContent = words;
     range.setAttribute("aria-valuetext", words);
     range.style.setProperty("--range_progress", `${100 * share}%`);
     const near = Math.round(share * (strip.children.length - 1));
     [...strip.children].forEach((still, place) => still.classList.toggle("now", place === near));
-    element.dataset.frame = index;
+    this.element.dataset.frame = index;
   }
 
-  function fill() {
-    const share = frames.length > 1 ? range.value / (frames.length - 1) : 0.5;
-    frames = props.value?.frames ?? [];
-    if (!frames.length) {
-      stop();
-      large.removeAttribute("src");
-      return strip.replaceChildren();
-    }
-    range.max = frames.length - 1;
-    const stills = Math.min(STRIP, frames.length);
-    strip.replaceChildren(...Array.from({ length: stills }, (_, place) => {
-      const index = Math.round((place * (frames.length - 1)) / (stills - 1));
-      const still = Object.assign(new Image(), { src: frames[index], alt: "" });
-      still.addEventListener("click", () => { stop(); show(index); });
-      return still;
-    }));
-    show(Math.round(share * (frames.length - 1)));
+  #stop() {
+    clearInterval(this.timer);
+    this.timer = 0;
+    this.play.textContent = this.words.play;
   }
 
-  function stop() {
-    clearInterval(timer);
-    timer = 0;
-    play.textContent = playWords;
+  #play() {
+    if (this.timer) return this.#stop();
+    this.play.textContent = this.words.pause;
+    this.timer = setInterval(() => {
+      if (!this.element.offsetParent) return this.#stop(); // another tab is in front
+      const at = Number(this.range.value);
+      if (at + this.step < 0 || at + this.step >= this.frames.length) this.step = -this.step;
+      this.#show(at + this.step);
+    }, FRAME_MS);
   }
-
-  play.addEventListener("click", () => {
-    if (timer) return stop();
-    play.textContent = pauseWords;
-    timer = setInterval(() => {
-      if (!element.offsetParent) return stop(); // another tab is in front
-      const at = Number(range.value);
-      if (at + step < 0 || at + step >= frames.length) step = -step;
-      show(at + step);
-    }, MILLISECONDS);
-  });
-  range.addEventListener("input", () => { stop(); show(Number(range.value)); });
-
-  stop();
-  fill();
-  watch("value", fill);
 }

@@ -1,45 +1,52 @@
-// Thrown pictures as tiles, the chosen one large beside its buttons. Value: {pictures: [url], title, story, news: [text] of each
-// picture or empty, ways: [[label, index]] to other pictures of the throw}.
-export default function ({ element, props, trigger, watch }) {
-  const [title, ways, tiles, large, story] = ["h3 span", "h3 b", ".tiles", ".closer img", ".closer p"].map(at => element.querySelector(at));
-  let chosen = 0;
+// Thrown pictures as tiles, the chosen one large beside its buttons.
+import { make } from "./dom.js";
 
-  function choose(index) {
-    const { story: words, news = [] } = props.value;
-    chosen = index;
-    [...tiles.children].forEach((tile, place) => tile.setAttribute("aria-pressed", place === index));
-    large.src = tiles.children[index].firstChild.src;
-    story.textContent = [words, news[index]].filter(Boolean).join(" ");
+export class Gallery {
+  // act: {explore, morph, around}(index) of the picture that is large; left(index): to other pictures of the throw.
+  constructor(words, { left, ...act }) {
+    Object.assign(this, { left, chosen: 0 });
+    this.title = make("span");
+    this.ways = make("b");
+    this.tiles = make("div", { class: "tiles" });
+    this.large = make("img", { alt: "" });
+    this.words = make("p");
+    this.closer = make("div", { class: "closer", hidden: true }, this.large,
+      make("div", {}, this.words, ...Object.entries(act).map(([name, go]) =>
+        make("button", { class: "lp-btn", type: "button", "data-event": name, onclick: () => go(this.chosen) }, words[name]))));
+    this.element = make("div", { class: "lp-gallery", id: "sample-gallery" },
+      make("h3", {}, this.title, this.ways, make("em", {}, words.hint)), this.tiles, this.closer);
+    this.tiles.addEventListener("click", event => {
+      const tile = event.target.closest("button");
+      if (tile) this.#choose([...this.tiles.children].indexOf(tile));
+    });
   }
 
-  function fill() {
-    const { pictures = [], title: heading, ways: others = [] } = props.value ?? {};
-    title.textContent = heading;
-    ways.replaceChildren(...others.map(([label, index]) => {
-      const button = Object.assign(document.createElement("button"), { type: "button", textContent: label });
-      button.addEventListener("click", () => trigger("left", { index }));
-      return button;
-    }));
+  // pictures: URLs; news: a text of each or none; ways: [[label, index]] to other pictures of the throw.
+  show({ pictures = [], title = "", story = "", news = [], ways = [] }) {
+    const { tiles } = this;
+    Object.assign(this, { story, news });
+    this.title.textContent = title;
+    this.ways.replaceChildren(...ways.map(([label, index]) =>
+      make("button", { type: "button", onclick: () => this.left(index) }, label)));
     while (tiles.children.length > pictures.length) tiles.lastChild.remove();
-    while (tiles.children.length < pictures.length) {
-      const tile = document.createElement("button");
-      tile.append(new Image());
-      tile.firstChild.alt = `${tiles.children.length + 1}`;
-      tiles.append(tile);
-    }
+    while (tiles.children.length < pictures.length)
+      tiles.append(make("button", { type: "button" }, make("img", { alt: `${tiles.children.length + 1}` })));
     tiles.style.setProperty("--columns", Math.max(4, Math.ceil(Math.sqrt(2 * pictures.length))));
     pictures.forEach((url, place) => (tiles.children[place].firstChild.src = url));
-    element.querySelector(".closer").hidden = !pictures.length;
-    if (pictures.length) choose(chosen < pictures.length ? chosen : 0);
+    this.closer.hidden = !pictures.length;
+    if (pictures.length) this.#choose(this.chosen < pictures.length ? this.chosen : 0);
   }
 
-  tiles.addEventListener("click", event => {
-    const tile = event.target.closest("button");
-    if (tile) choose([...tiles.children].indexOf(tile));
-  });
-  for (const button of element.querySelectorAll("[data-event]"))
-    button.addEventListener("click", () => trigger(button.dataset.event, { index: chosen })); // "explore", "morph" or "around"
+  // What came later of the pictures that are shown.
+  tell(news) {
+    this.news = news;
+    this.#choose(this.chosen);
+  }
 
-  fill();
-  watch("value", fill);
+  #choose(index) {
+    this.chosen = index;
+    [...this.tiles.children].forEach((tile, place) => tile.setAttribute("aria-pressed", place === index));
+    this.large.src = this.tiles.children[index].firstChild.src;
+    this.words.textContent = [this.story, this.news[index]].filter(Boolean).join(" ");
+  }
 }
