@@ -18,6 +18,7 @@ GREY = next((name for name in checkpoints.names() if checkpoints.load(name).mode
 
 def open_tab(page, url: str, name: str) -> None:
     page.goto(url, wait_until="domcontentloaded")
+    page.wait_for_selector(".lp-explore[data-local=ready]")  # all pictures are then drawn by one decoder, to the same bytes
     page.get_by_role("tab", name=name).click()
     page.wait_for_selector({"Sample": TILES, "Morph": "#morph-film .strip img"}[name])
 
@@ -108,6 +109,7 @@ def test_a_picked_picture_goes_to_morph_again_and_again_and_to_explore(page, url
     assert source(page, CLOSER) == picked
     page.locator("#sample-gallery [data-event=morph]").click()
     wait_for_picture(page, "#morph-a .given", picked)
+    page.wait_for_selector("#morph-film .strip img")
     page.locator("#morph-film input").fill("0")
     wait_for_picture(page, "#morph-film .large", picked)
     before = source(page, "#morph-a .given")

@@ -5,12 +5,14 @@ import http.server
 import json
 import re
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.distributions import MultivariateNormal
 
 from ui import static
@@ -100,7 +102,7 @@ def use_every_tab(page) -> None:
     page.get_by_role("tab", name="Sample").click()
     page.wait_for_selector("#sample-gallery .tiles button:nth-child(32) img[src]")
     first = page.locator("#sample-gallery .tiles img").first.get_attribute("src")
-    page.locator("[data-act=again]").click()
+    page.locator("#sample-again").click()
     page.wait_for_function("old => document.querySelector('#sample-gallery .tiles img').src !== old", arg=first)
     page.get_by_role("tab", name="Morph").click()
     page.wait_for_selector("#morph-film .strip img")
@@ -315,15 +317,25 @@ def test_pictures_come_in_and_films_go_out(page, url, tmp_path):
     page.locator("#sample-gallery .tiles button").nth(3).click()
     page.locator("[data-event=morph]").click()
     page.wait_for_selector("#morph-film .strip img")
-    page.set_input_files("#morph-b-file", tmp_path / "own.png")
+    page.set_input_files("#morph-b input[type=file]", tmp_path / "own.png")
     with page.expect_download() as coming:
-        page.locator("#lp-morph [data-act=download]").click()
+        page.locator("#morph-download").click()
     film = Path(coming.value.path()).read_bytes()
     assert film[:6] == b"GIF89a"
-    with page.expect_download() as coming:
-        page.get_by_role("tab", name="Sample").click()
-        page.locator("#lp-sample [data-act=download]").click()
-    assert Path(coming.value.path()).read_bytes()[1:4] == b"PNG"
+    page.get_by_role("tab", name="Sample").click()
+    pages = {}
+    for look in ("drawn", "ink"):
+        page.locator(f"#sample-look input[value={look}]").check(force=True)
+        with page.expect_download() as coming:
+            page.locator("#sample-download").click()
+        with zipfile.ZipFile(coming.value.path()) as archive:
+            assert archive.namelist() == [f"{place:02d}.png" for place in range(32)]
+            pages[look] = [np.asarray(Image.open(archive.open(name)).convert("RGB")) for name in archive.namelist()]
+    size = model.model.config.size
+    assert {picture.shape for picture in pages["drawn"]} == {(size, size, 3)}
+    for picture in pages["ink"]:
+        assert picture.shape == (min(512, 4 * size), min(512, 4 * size), 3)
+        assert np.ptp(picture.astype(int), axis=2).max() <= 2  # black and white
 
 
 @pytest.mark.skipif("digits" not in MODELS, reason="needs the digits")

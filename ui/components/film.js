@@ -50,6 +50,7 @@ export class Film {
 
   #show(index) {
     const { frames, range, strip } = this, share = frames.length > 1 ? index / (frames.length - 1) : 0;
+    if (!frames.length) return; // the next ones are on their way
     const words = fill(this.words.share, { share: Math.round(100 * share) });
     range.value = index;
     this.large.src = frames[index];
