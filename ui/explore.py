@@ -53,7 +53,11 @@ _search = threading.Lock()
 @answered
 def view(asked: dict) -> dict:
     """{"model"} -> all that the page needs to open it, as view_of says, and "files": where its own lie for the browser."""
-    model_id = asked.get("model")
+    shelf.get(asked.get("model"))  # BadInput for a strange one
+    return _opened(asked["model"])
+
+
+def _opened(model_id: str) -> dict:
     return view_of(shelf.get(model_id), model_id) | {"files": shelf.files(model_id)}
 
 
@@ -311,8 +315,8 @@ def _upload(path: object) -> np.ndarray:
 
 
 def build() -> None:
-    """The tab's contents, and what all tabs go by. The first picture travels with the page itself, so that it is there at first paint."""
-    first = view({"model": shelf.default()})
+    """The tab's contents, and what all tabs go by. The first picture travels with the page: it is there at first paint."""
+    first = _opened(shelf.default())
     gr.HTML(
         html_template=BOARD.format(picture=first["picture"], label=html.escape(say("explore.picture"))),
         js_on_load=mounted(PAGE),

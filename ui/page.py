@@ -79,7 +79,9 @@ def _picker(model_id: str) -> gr.HTML:
 
 def _part(name: str) -> None:
     """A tab that is all JavaScript."""
-    gr.HTML(html_template=f'<div class="lp-{name}"></div>', js_on_load=mounted(PAGE), apply_default_css=False, part=name)
+    gr.HTML(
+        html_template=f'<div class="lp-{name}"></div>', js_on_load=mounted(PAGE), apply_default_css=False, part=name
+    )
 
 
 def choices(tokens: list[str], shown: list[str]) -> tuple:

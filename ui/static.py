@@ -122,7 +122,7 @@ def _has_portraits(models: list[Checkpoint]) -> bool:
 
 def _licences(models: list[Checkpoint]) -> str:
     """Of all that is on the page and not of the models, whose cards tell theirs."""
-    paths = [ROOT / "LICENSE", RUNTIME / "LICENSE.txt", RUNTIME / "gifenc-LICENSE.txt", RUNTIME / "client-zip-LICENSE.txt", COMPONENTS / "lexend-OFL.txt"]
+    paths = [ROOT / "LICENSE", *sorted(RUNTIME.glob("*LICENSE.txt")), COMPONENTS / "lexend-OFL.txt"]
     paths += [faces.FINDER.with_name("blazeface-LICENSE.txt")] * _has_portraits(models)
     return "\n\n".join(f"{path.name}\n\n{path.read_text(encoding='utf-8')}" for path in paths)
 

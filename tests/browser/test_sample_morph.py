@@ -18,7 +18,7 @@ GREY = next((name for name in checkpoints.names() if checkpoints.load(name).mode
 
 def open_tab(page, url: str, name: str) -> None:
     page.goto(url, wait_until="domcontentloaded")
-    page.wait_for_selector(".lp-explore[data-local=ready]")  # all pictures are then drawn by one decoder, to the same bytes
+    page.wait_for_selector(".lp-explore[data-local=ready]")  # then one decoder draws all pictures, to the same bytes
     page.get_by_role("tab", name=name).click()
     page.wait_for_selector({"Sample": TILES, "Morph": "#morph-film .strip img"}[name])
 

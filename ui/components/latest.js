@@ -7,6 +7,7 @@ export class Latest {
 
   // act(isOver): leaves off once isOver() says that something newer has come.
   async ask(act) {
+    clearTimeout(this.timer);
     const turn = (this.turn = {}), isOver = () => turn !== this.turn;
     try {
       return await act(isOver);
