@@ -1,15 +1,20 @@
 // Settings, in the classes that Gradio's own have on the page with a server, so in the same look.
 import { make } from "./dom.js";
 
+// The multiple of a step, of hundredths or more, that is nearest.
+export function stepped(value, step) {
+  return Number((Math.round(value / step) * step).toFixed(2));
+}
+
 // A slider with its value as a number that can be typed. changed(value): also while it moves.
 export function slider(id, label, { low, high, step, value }, changed) {
   const limits = { min: low, max: high, step };
   const number = make("input", { type: "number", "aria-label": label, ...limits });
   const range = make("input", { type: "range", "aria-label": label, ...limits });
   const put = given => {
-    const found = Math.min(high, Math.max(low, Math.round(given / step) * step));
+    const found = Math.min(high, Math.max(low, stepped(given, step)));
     if (!Number.isFinite(found)) return put(value);
-    number.value = Number(found.toFixed(2));
+    number.value = found;
     range.value = found;
     range.style.setProperty("--range_progress", `${(100 * (found - low)) / (high - low)}%`);
     value = found;

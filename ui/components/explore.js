@@ -342,6 +342,11 @@ export class Explore {
     return Boolean(this.view.files.atlas);
   }
 
+  // Where the visitor is, as place.js writes it; null in a model of their own.
+  get place() {
+    return this.#isPublic ? this.#place(this.latent.z) : null;
+  }
+
   #place(z) {
     return written({ model: this.view.model, hash: this.view.hash, z });
   }
@@ -355,7 +360,7 @@ export class Explore {
   }
 
   async #share() {
-    const link = `${location.href.split("#")[0]}#at=${this.#place(this.latent.z)}`;
+    const link = `${location.origin}${location.pathname}#at=${this.place}`; // never the query, which is not the visitor's
     try {
       await navigator.clipboard.writeText(link);
       this.say(this.words.shared);

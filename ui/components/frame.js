@@ -9,18 +9,19 @@ import { Sketch } from "./novelty.js";
 import { SampleTab } from "./sample_tab.js";
 
 const SURPRISE_TEMPERATURE = 0.8; // a little less adventurous than the data: fewer oddities, still all kinds
-const TOAST_MS = 8000;
+const TOAST_MS = 8000, NOTED_MS = 500; // browsers take a hundred addresses in half a minute
 const TABS = { sample: SampleTab, morph: MorphTab }; // made when they are first looked at
+const OTHERS = ["explore", "train"];
 
 export class Frame {
-  // root: Explore's element, with the first picture in it. page:
+  // root: Explore's element, with the first picture in it; begin() says that the page around it stands. page:
   //   words, by section; choices: what the tabs begin with and their limits; libraries: URLs {gif, zip}; view: of the first model;
   //   backend: view(id) -> a model's view; atlas(view), training(view) -> bytes, the latter null where there are none; and what
   //     explore.js asks for but surprise, atlas and choose, pictures among it; each as a promise;
   //   has(id) -> whether there is such a model; mark(id): shows which one is chosen; show(tab): brings it to the front.
   constructor(root, page) {
     Object.assign(this, page);
-    this.tabs = {};
+    Object.assign(this, { tabs: {}, tab: "explore" });
     this.toast = make("div", { class: "lp-toast", role: "status" });
     document.body.append(this.toast);
     this.#take(page.view);
@@ -32,6 +33,12 @@ export class Frame {
     };
     const drawn = count => (root.dataset.drawn = count);
     this.explore = new Explore(root, { words: page.words.explore, view: page.view, backend, drawn });
+    this.explore.latent.addEventListener("change", () => this.note());
+    this.address = this.#here;
+  }
+
+  // The page stands: to the place that the address names, now and whenever it is another.
+  begin() {
     this.#follow();
     window.addEventListener("hashchange", () => this.#follow());
   }
@@ -39,6 +46,7 @@ export class Frame {
   // -> whether another model will open. It opens once its view is there; of several that were chosen only the last one does.
   choose(id) {
     if (!this.has(id) || id === this.wanted) return false;
+    this.waiting = null;
     this.open(id);
     return true;
   }
@@ -55,13 +63,15 @@ export class Frame {
       return this.failed(error);
     }
     this.explore.open(this.view);
-    for (const tab of Object.values(this.tabs)) tab.open(this.view);
+    const asked = this.#asked;
+    for (const tab of Object.values(this.tabs)) tab.open(this.view, asked);
+    this.note(!asked);
   }
 
   // A tab is on the page: its element, empty as yet.
   mount(name, root) {
     const tab = (this.tabs[name] = new TABS[name](root, this));
-    tab.open(this.view);
+    tab.open(this.view, this.#asked);
     if (this.sent?.tab === name) tab.receive(this.sent.z);
     this.sent = null;
   }
@@ -110,11 +120,56 @@ export class Frame {
     this.mark(id);
   }
 
+  // Another tab has come to the front.
+  turn(tab) {
+    if (tab === this.tab) return;
+    this.tab = tab;
+    this.note(true);
+  }
+
+  // Where the visitor is goes into the address, so that reload, back and a copied address find it: in place of the entry before,
+  // or, once the model or the tab is another, as a new one.
+  note(isNew = false) {
+    this.isNew ||= isNew;
+    clearTimeout(this.noting);
+    this.noting = setTimeout(() => {
+      const here = this.#here;
+      if (here === this.address) return;
+      if (this.isNew) {
+        history.replaceState(null, "", this.address); // so that Back finds what stood there
+        history.pushState(null, "", here);
+      } else history.replaceState(null, "", here);
+      Object.assign(this, { address: here, isNew: false });
+    }, NOTED_MS);
+  }
+
+  // "#" in a visitor's own model: its name is a secret, and an address gets about.
+  get #here() {
+    const { tab, explore: { place: at } } = this;
+    return at ? `#${new URLSearchParams({ at, ...(tab !== "explore" && { tab }), ...this.tabs[tab]?.place })}` : "#";
+  }
+
+  // What the address asks of the tabs of the model that is open, once; another one's is kept until that is open.
+  get #asked() {
+    const asked = this.waiting?.model === this.view.model ? this.waiting.asked : null;
+    if (asked) this.waiting = null;
+    return asked;
+  }
+
   // To the place that the address names.
   #follow() {
-    const place = new URLSearchParams(location.hash.slice(1)).get("at");
-    if (place === null) return;
+    const asked = Object.fromEntries(new URLSearchParams(location.hash.slice(1))), { at, tab = "explore" } = asked;
+    clearTimeout(this.noting);
+    if (at === undefined) return;
     this.#want(this.view.model); // a choice that is still under way is no longer wanted
-    this.explore.visit(place);
+    this.explore.visit(at);
+    this.waiting = { model: this.wanted, asked };
+    this.address = location.hash;
+    if (tab !== this.tab && (OTHERS.includes(tab) || Object.hasOwn(TABS, tab))) {
+      this.tab = tab;
+      this.show(tab);
+    }
+    const now = this.tabs[tab] && this.#asked;
+    if (now) this.tabs[tab].restore(now);
   }
 }

@@ -104,10 +104,16 @@ async function explore({ element, props, server, upload }) {
 
   await first.decode();
   box.dataset.drawn = 0;
-  begin(new Frame(box, {
+  const made = new Frame(box, {
     words: props.words, choices: props.choices, view: located(props.view), backend,
     libraries: { gif: file(`${props.runtime}/gifenc.js`), zip: file(`${props.runtime}/client-zip.js`) },
     has: id => row.has(id), mark: id => row.mark(id),
     show: tab => document.querySelector(`#lp-tabs button[data-tab-id="${tab}"]`).click(),
-  }));
+  });
+  document.addEventListener("click", ({ target }) => {
+    const { tabId } = target.closest?.("#lp-tabs button[data-tab-id]")?.dataset ?? {};
+    if (tabId) made.turn(tabId);
+  });
+  begin(made);
+  made.begin();
 }

@@ -4,6 +4,7 @@ import { download, make } from "./dom.js";
 import { FRAME_MS, Film } from "./film.js";
 import { arc, line } from "./latent.js";
 import { Latest } from "./latest.js";
+import { read, written } from "./place.js";
 import { Side } from "./side.js";
 
 const GIF_SIDE = 256; // pixels
@@ -12,8 +13,8 @@ const PATHS = { line, arc };
 export class MorphTab {
   // root: an element to fill; frame: what the tabs share.
   constructor(root, frame) {
-    const { first, steps: [low, high] } = frame.choices.morph, words = frame.words.morph;
-    Object.assign(this, { frame, settings: { ...first }, ends: {}, sides: {}, asked: {} });
+    const words = frame.words.morph;
+    Object.assign(this, { frame, words, settings: {}, ends: {}, sides: {}, asked: {} });
     const failed = error => frame.failed(error);
     for (const name of ["a", "b"]) {
       this.sides[name] = new Side(name, words, frame.words.explore, from => this.#put(name, from));
@@ -21,32 +22,62 @@ export class MorphTab {
     }
     this.filming = new Latest(failed);
     this.film = new Film(words);
-    const set = name => value => {
-      this.settings[name] = value;
-      this.#soon();
-    };
-    const stage = make("div", { class: "lp-stage" }, this.film.element, make("div", { class: "lp-film-settings" },
-      chips("morph-path", words.path, null, Object.keys(PATHS).map(name => [words[name], name]), first.path, set("path")),
-      slider("morph-steps", words.steps, { low, high, step: 1, value: first.steps }, set("steps")),
-      make("button", { class: "lp-btn main", type: "button", id: "morph-download", onclick: () => this.#keep() }, words.download)));
+    this.controls = make("div", { class: "lp-film-settings" });
+    const stage = make("div", { class: "lp-stage" }, this.film.element, this.controls);
     root.replaceChildren(make("div", { class: "lp-card" },
       make("div", { class: "lp-ends" }, make("div", {}, this.sides.a.element), stage, make("div", {}, this.sides.b.element)),
       make("p", { class: "lp-promise" }, frame.words.explore.promise)));
   }
 
-  // Another model: two of its examples.
-  open({ examples, form }) {
+  // Another model: two of its examples, or what the address asks for.
+  open(view, asked = {}) {
+    const { examples, form } = view;
+    this.view = view;
     this.ends = {};
     this.filming.forget();
     this.film.show([]); // what stood there is not this model's
     for (const side of Object.values(this.sides)) side.open(examples, form.channels === 1);
-    this.#put("a", { example: 0 });
-    this.#put("b", { example: Math.min(3, examples.length - 1) });
+    this.restore({ ...this.settings, ...asked });
+  }
+
+  // To the settings and the ends in an address; what it does not name is as at first.
+  restore(asked) {
+    const { first, steps: [low, high] } = this.frame.choices.morph, { model, hash, examples } = this.view, steps = Number(asked.steps);
+    this.settings = {
+      steps: low <= steps && steps <= high ? Math.round(steps) : first.steps,
+      path: Object.hasOwn(PATHS, asked.path ?? "") ? asked.path : first.path,
+    };
+    this.#build();
+    const starts = { a: 0, b: Math.min(3, examples.length - 1) };
+    for (const [name, example] of Object.entries(starts)) {
+      const place = read(asked[name]);
+      this.#put(name, place?.model === model && place.hash === hash ? { z: place.z } : { example });
+    }
+  }
+
+  // What is not as at first, for the address.
+  get place() {
+    const { first } = this.frame.choices.morph, { model, hash } = this.view;
+    const changed = Object.entries(this.settings).filter(([name, value]) => value !== first[name]);
+    const ends = Object.entries(this.ends).map(([name, z]) => [name, written({ model, hash, z })]);
+    return Object.fromEntries([...changed, ...ends]);
   }
 
   // A latent that came without a picture, as A.
   receive(z) {
     this.#put("a", { z });
+  }
+
+  #build() {
+    const { words, settings } = this, [low, high] = this.frame.choices.morph.steps;
+    const set = name => value => {
+      settings[name] = value;
+      this.#soon();
+    };
+    this.controls.replaceChildren(
+      chips("morph-path", words.path, null, Object.keys(PATHS).map(name => [words[name], name]), settings.path, set("path")),
+      slider("morph-steps", words.steps, { low, high, step: 1, value: settings.steps }, set("steps")),
+      make("button", { class: "lp-btn main", type: "button", id: "morph-download", onclick: () => this.#keep() }, words.download));
   }
 
   #put(name, from) {
@@ -62,6 +93,7 @@ export class MorphTab {
   }
 
   #soon() {
+    this.frame.note();
     this.filming.soon(async isOver => {
       const { a, b } = this.ends, { steps, path } = this.settings;
       if (!a || !b) return;

@@ -1,65 +1,105 @@
 // The Sample tab: its settings, and throws that are drawn from the atlas in this browser.
 import { bestOf } from "./best.js";
-import { chips, slider } from "./controls.js";
+import { chips, slider, stepped } from "./controls.js";
 import { thrown } from "./dice.js";
 import { download, fill, make } from "./dom.js";
 import { Gallery } from "./gallery.js";
 import { whole } from "./latent.js";
 import { Latest } from "./latest.js";
 import { LOOKS, finished } from "./looks.js";
+import { read, written } from "./place.js";
 
 const NEW_SEEDS = 10_000; // numbers that can be told to a friend
 const MOST_TRAITS = 10;
-const STEPS = { draw: 1, count: 1, difference: 0.05, temperature: 0.05, spread: 0.05 };
+const NUMBERS = { draw: 1, count: 1, difference: 0.05, temperature: 0.05, spread: 0.05, seed: 1 }; // settings and their steps
 
 export class SampleTab {
   // root: an element to fill; frame: what the tabs share.
   constructor(root, frame) {
     const { first, limits } = frame.choices.sample, words = frame.words.sample;
-    Object.assign(this, { frame, words, limits, settings: { ...first } });
+    Object.assign(this, { frame, words, first, limits, settings: { ...first } });
     this.latest = new Latest(error => frame.failed(error));
-    const [, highest] = limits.seed;
-    this.seed = make("input", { type: "number", min: 0, max: highest, step: 1, value: first.seed, onchange: () => this.#typed() });
-    this.prior = make("div");
-    this.only = make("div");
-    this.spread = this.#slider("spread");
-    const look = chips("sample-look", words.look, words.look_note, ["drawn", ...LOOKS].map(name => [words[name], name]), first.look, name => {
-      this.settings.look = name;
-      this.#paint();
-    });
     const button = (name, kind, act) => make("button", { class: `lp-btn ${kind}`, type: "button", id: `sample-${name}`, onclick: act }, words[name]);
     const send = tab => index => frame.send(tab, this.shown.zs[index]);
     this.gallery = new Gallery(words, {
       explore: send("explore"), morph: send("morph"), around: index => this.#near(this.shown.zs[index]), left: index => this.#lookAt(index),
     });
+    this.controls = make("div", { class: "lp-card lp-throw" });
     root.replaceChildren(
-      make("div", { class: "lp-card lp-throw" },
-        ...["draw", "count", "difference", "temperature"].map(name => this.#slider(name)), this.prior, this.spread, this.only, look,
-        make("label", { class: "lp-seed", id: "sample-seed" }, words.seed, make("div", { class: "info-text" }, words.seed_note), this.seed)),
+      this.controls,
       make("div", { class: "lp-dice" }, button("again", "main", () => this.#again()), button("download", "", () => this.#keep())),
       make("div", { class: "lp-card" }, this.gallery.element));
   }
 
-  // Another model: the knobs it can be asked for, and its first throw.
-  open({ knobs, start, model, form }) {
-    const { settings, words } = this;
-    const traits = whole(knobs, start.length).filter(knob => knob.trait).slice(0, MOST_TRAITS);
+  // Another model: the knobs it can be asked for, and its first throw. asked: settings as the address has them.
+  open({ knobs, start, model, hash, form }, asked) {
+    const { settings } = this;
     Object.assign(settings, { only: [], around: null, prior: settings.prior === "near" ? "mixture" : settings.prior });
-    Object.assign(this, { model, size: form.size, shown: null });
-    this.#priors();
+    Object.assign(this, { model, hash, size: form.size, shown: null, traits: whole(knobs, start.length).filter(knob => knob.trait).slice(0, MOST_TRAITS) });
     this.gallery.show({}); // what stood there is not this model's
-    this.only.replaceChildren(...(traits.length ? [
-      chips("sample-only", words.only, words.only_note, traits.map(knob => [knob.trait.label, knob.key]), [], keys => {
-        settings.only = traits.filter(knob => keys.includes(knob.key));
-        this.#soon();
-      }),
-    ] : []));
+    this.restore(asked);
+  }
+
+  // To the settings in an address, and to what they throw; what it does not name is as at first.
+  restore(asked) {
+    if (asked) Object.assign(this.settings, this.#read(asked));
+    this.#build();
     this.#throw();
+  }
+
+  // What of the settings is not as at first, for the address.
+  get place() {
+    const { settings, first, model, hash } = this;
+    const changed = Object.keys(NUMBERS).concat("prior", "look").filter(name => settings[name] !== first[name]);
+    const place = Object.fromEntries(changed.map(name => [name, settings[name]]));
+    if (settings.only.length) place.only = settings.only.map(knob => knob.key).join(" ");
+    if (settings.around) place.around = written({ model, hash, z: settings.around });
+    return place;
+  }
+
+  #read(asked) {
+    const { first, limits, traits } = this, around = read(asked.around), keys = (asked.only ?? "").split(" ");
+    const numbers = Object.keys(NUMBERS).map(name => {
+      const value = Number(asked[name] ?? NaN), [low, high] = limits[name];
+      return [name, low <= value && value <= high ? stepped(value, NUMBERS[name]) : first[name]];
+    });
+    const found = {
+      ...Object.fromEntries(numbers),
+      look: LOOKS.includes(asked.look) ? asked.look : first.look,
+      only: traits.filter(knob => keys.includes(knob.key)),
+      around: around?.model === this.model && around.hash === this.hash ? around.z : null,
+    };
+    const priors = ["normal", ...(found.around ? ["near"] : [])];
+    return { ...found, prior: priors.includes(asked.prior) ? asked.prior : first.prior };
+  }
+
+  #build() {
+    const { words, settings, limits, traits } = this, [low, high] = limits.seed;
+    const set = name => value => {
+      settings[name] = value;
+      this.#soon();
+    };
+    this.seed = make("input", { type: "number", min: low, max: high, step: 1, value: settings.seed, onchange: () => this.#typed() });
+    this.prior = make("div");
+    this.spread = this.#slider("spread");
+    this.#priors();
+    const only = keys => set("only")(traits.filter(knob => keys.includes(knob.key)));
+    const look = name => {
+      settings.look = name;
+      this.#paint();
+      this.frame.note();
+    };
+    this.controls.replaceChildren(
+      ...["draw", "count", "difference", "temperature"].map(name => this.#slider(name)), this.prior, this.spread,
+      ...(traits.length ? [chips("sample-only", words.only, words.only_note, traits.map(knob => [knob.trait.label, knob.key]),
+        settings.only.map(knob => knob.key), only)] : []),
+      chips("sample-look", words.look, words.look_note, ["drawn", ...LOOKS].map(name => [words[name], name]), settings.look, look),
+      make("label", { class: "lp-seed", id: "sample-seed" }, words.seed, make("div", { class: "info-text" }, words.seed_note), this.seed));
   }
 
   #slider(name) {
     const [low, high] = this.limits[name];
-    return slider(`sample-${name}`, this.words[name], { low, high, step: STEPS[name], value: this.settings[name] }, value => {
+    return slider(`sample-${name}`, this.words[name], { low, high, step: NUMBERS[name], value: this.settings[name] }, value => {
       this.settings[name] = value;
       this.#soon();
     });
@@ -102,10 +142,12 @@ export class SampleTab {
   }
 
   #soon() {
+    this.frame.note();
     this.latest.soon(isOver => this.#drawn(isOver));
   }
 
   #throw() {
+    this.frame.note();
     return this.latest.ask(isOver => this.#drawn(isOver));
   }
 

@@ -47,6 +47,7 @@ function show(name) {
   }
   const root = document.querySelector(`#lp-${name} [data-part]`);
   if (root && !frame.tabs[name]) frame.mount(name, root);
+  frame.turn(name);
 }
 
 function tabs() {
@@ -79,6 +80,7 @@ async function begin() {
   for (const button of rows())
     button.onclick = () => (frame.choose(button.dataset.id) || frame.explore.drawer.model.isReady || frame.open(button.dataset.id));
   mark(frame.wanted);
+  frame.begin();
   await frame.explore.drawer.opening; // what is for later visits waits until this one has all it needs
   if (site.offline && "serviceWorker" in navigator) navigator.serviceWorker.register(url(site.offline)).catch(() => {}); // private windows may not
 }
