@@ -323,7 +323,6 @@ def build() -> None:
         apply_default_css=False,
         server_functions=[view, decode, decode_many, ends, atlas, training, closer, encode],
         elem_id="explore-board",
-        part="explore",
         folder=COMPONENTS.as_posix(),
         runtime=RUNTIME.as_posix(),
         finder=faces.FINDER.as_posix(),

@@ -72,16 +72,13 @@ def _picker(model_id: str) -> gr.HTML:
         js_on_load=mounted(PAGE),
         apply_default_css=False,
         elem_id="lp-header",
-        part="models",
         entries=shelf.entries(),
     )
 
 
 def _part(name: str) -> None:
     """A tab that is all JavaScript."""
-    gr.HTML(
-        html_template=f'<div class="lp-{name}"></div>', js_on_load=mounted(PAGE), apply_default_css=False, part=name
-    )
+    gr.HTML(html_template=f'<div class="lp-{name}"></div>', js_on_load=mounted(PAGE), apply_default_css=False)
 
 
 def choices(tokens: list[str], shown: list[str]) -> tuple:

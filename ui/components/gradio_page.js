@@ -4,12 +4,15 @@ import { Frame } from "./frame.js";
 const TRIES = 3, AGAIN = 700; // ms
 let begin;
 const frame = new Promise(resolve => (begin = resolve));
-const later = async ({ element, props }) => (await frame).mount(props.part, element.firstElementChild);
-const parts = { explore, models, sample: later, morph: later };
+const later = async ({ element }) => {
+  const root = element.querySelector(".lp-sample, .lp-morph");
+  (await frame).mount(root.className.slice("lp-".length), root);
+};
+const parts = { ".lp-explore": explore, ".lp-picker": models, ".lp-sample": later, ".lp-morph": later };
 let row = { mark() {}, has: () => true }; // until the models are on the page
 
-// What gr.HTML gives: its element, props, server, upload and watch. props.part says which part of the page it is.
-export default given => parts[given.props.part](given);
+// What gr.HTML gives: its element, props, server, upload and watch. What is in the element says which part of the page it is.
+export default given => parts[Object.keys(parts).find(at => given.element.querySelector(at))](given);
 
 // The models as a row of pictures. The component's value is the id of the chosen one, which Train asks for.
 function models({ element, props, watch }) {
