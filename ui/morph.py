@@ -198,7 +198,7 @@ def build(page: Page) -> None:
     page.model_id.change(spoken(start), page.model_id, [points[0], a, points[1], b], **quiet)
     gr.on(
         [points[0].change, points[1].change, steps.change, path.change],
-        spoken(film), settings, shown, show_progress="hidden", trigger_mode="always_last", api_name="morph",
+        spoken(film), settings, shown, trigger_mode="always_last", **quiet,
     )  # fmt: skip
     take.click(spoken(keep), settings, file, **quiet).success(
         None, js="() => document.querySelector('#morph-file').click()"

@@ -274,7 +274,7 @@ def build(page: Page) -> None:
         difference.input,
         spread.input,
     ]
-    gr.on(moved, spoken(throw), settings, [tiles, thrown], api_name="sample", **quiet)
+    gr.on(moved, spoken(throw), settings, [tiles, thrown], **quiet, **private)
     gr.on([seed.submit, seed.blur], spoken(throw_seed), [thrown, *settings], [tiles, thrown], **quiet, **private)
     page.model_id.change(spoken(open_model), settings, [only, prior, around, tiles, thrown], **quiet, **private)
     again.click(spoken(throw_again), settings, [seed, tiles, thrown], **quiet, **private)

@@ -1,0 +1,25 @@
+"""Numbers that strangers give by name, and from where to where each may go."""
+
+from typing import Any
+
+from ui import jobs, morph, sample
+from ui.words import say
+from vae.errors import BadInput
+
+LIMITS: dict[str, tuple[float, float]] = {
+    **sample.LIMITS, "steps": morph.STEPS, "latent": jobs.LATENT, "beta": jobs.BETA, "minutes": jobs.MINUTES
+}  # fmt: skip
+WHOLE = (*sample.WHOLE, "steps", "latent")
+
+
+def check(**values: Any) -> None:
+    """BadInput for the first that is no number within its LIMITS, or no whole one where it is to be."""
+    for name, value in values.items():
+        check_number(name, value, *LIMITS[name], whole=name in WHOLE)
+
+
+def check_number(name: str, value: Any, low: float, high: float, whole: bool = False) -> None:
+    """BadInput where value, called by this name, is no number from low to high, or no whole one."""
+    if type(value) not in ((int,) if whole else (int, float)) or not low <= value <= high:  # NaN compares false
+        key = "sample.bad_whole" if whole else "sample.bad_number"
+        raise BadInput(say(key, name=name, value=str(value)[:40], low=f"{low:.10g}", high=f"{high:.10g}"))
