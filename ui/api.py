@@ -5,10 +5,11 @@ all that it is given. A file that is sent is read and deleted; one that is answe
 """
 
 import io
+import logging
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -16,13 +17,12 @@ import numpy as np
 from ui import jobs, shelf
 from ui.edge import spoken
 from ui.explore import note
-from ui.files import answer, brought
-from ui.limits import check, check_number
+from ui.files import answer, brought, read
+from ui.limits import Data, Prior, Way, check, check_number
 from ui.morph import FIRST as FILMED
 from ui.sample import FIRST as DRAWN
 from ui.train import NORMAL
 from ui.words import say
-from vae.atlas import PRIORS
 from vae.checkpoints import DEFAULT, Checkpoint
 from vae.errors import BadInput
 from vae.latents import PATHS
@@ -30,14 +30,8 @@ from vae.measure.best import MOST_KEPT, best_of
 from vae.pictures import images
 from vae.pictures.framing import frame
 
-if TYPE_CHECKING:  # a type checker wants choices spelt out
-    Prior = str
-    Way = str
-    Data = str
-else:
-    Prior, Way, Data = Literal[PRIORS], Literal[tuple(PATHS)], Literal[jobs.DATA]
-
-File = str | gr.FileData  # the first: a data URL, or the address of a file that was answered or uploaded
+File = str | gr.FileData
+log = logging.getLogger(__name__)
 
 
 def models() -> list[dict[str, Any]]:
@@ -47,7 +41,11 @@ def models() -> list[dict[str, Any]]:
     """
     found = []
     for name in shelf.ids():
-        checkpoint = shelf.get(name)
+        try:
+            checkpoint = shelf.get(name)
+        except BadInput as error:
+            log.warning("left out of the models: %s", error)
+            continue
         config, traits = checkpoint.model.config, list(checkpoint.atlas.traits)
         form = {"size": config.size, "channels": config.channels, "latent": config.latent}
         found.append({"name": name, "title": checkpoint.title, **form, "traits": traits})
@@ -55,8 +53,12 @@ def models() -> list[dict[str, Any]]:
 
 
 def encode(picture: File, model: str = DEFAULT) -> tuple[list[float], list[float], str]:
-    """A picture of any size as a latent: its posterior's mean, the standard deviations, and a note if there is one to make."""
-    (given,), checkpoint = _read(picture), shelf.get(model)
+    """A picture of any size as a latent: its posterior's mean, the standard deviations, and a note if there is one to make.
+
+    Args:
+        picture: An upload, a data URL, or the address of a file that was answered.
+    """
+    (given,), checkpoint = read(picture), shelf.get(model)
     framed = frame(given, checkpoint.form)
     posterior = checkpoint.posterior(framed.picture[None])
     return posterior.mode()[0].tolist(), posterior.std()[0].tolist(), note(framed, checkpoint)
@@ -78,10 +80,12 @@ def knobs(model: str = DEFAULT) -> dict[str, list[float]]:
 def turn(picture: File, values: dict[str, float], model: str = DEFAULT) -> gr.FileData:
     """A picture of any size with some of its knobs turned to other values, as a PNG.
 
+    Values go by the keys that knobs lists, such as {"named:glasses": 1.0}; named ones stay where they were turned to.
+
     Args:
-        values: By key, such as {"named:glasses": 1.0}; knobs lists keys and ranges. Named ones stay where they were turned to.
+        picture: An upload, a data URL, or the address of a file that was answered.
     """
-    (given,), checkpoint = _read(picture), shelf.get(model)
+    (given,), checkpoint = read(picture), shelf.get(model)
     known, still = {knob.key: knob for knob in checkpoint.atlas.knobs}, list[str]()
     if not isinstance(values, dict):
         raise BadInput(say("api.bad_values"))
@@ -125,9 +129,7 @@ def sample(
     if only is not None and not (isinstance(only, list) and all(isinstance(name, str) for name in only)):
         raise BadInput(say("sample.bad_only"))
     checkpoint = shelf.get(model)
-    near: dict[str, Any] = {}
-    if around is not None:
-        near = {"around": checkpoint.checked([around])[0].cpu(), "spread": spread}
+    near: dict = {} if around is None else {"around": checkpoint.checked([around])[0].cpu(), "spread": spread}
     z = checkpoint.atlas.prior(prior, max(count, draw), seed, temperature, only or (), least=count, **near)
     rows, _ = best_of(checkpoint.atlas, z, count, difference)
     return _pictures(checkpoint, z[rows]), z[rows].tolist()
@@ -140,8 +142,12 @@ def morph(
     steps: int = FILMED["steps"],
     path: Way = FILMED["path"],
 ) -> gr.FileData:
-    """A film from one picture of any size to another and back, as a GIF. Its ends are what the model makes of the two."""
-    given = _read(first, second)
+    """A film from one picture of any size to another and back, as a GIF. Its ends are what the model makes of the two.
+
+    Args:
+        first: An upload, a data URL, or the address of a file that was answered; so is the second.
+    """
+    given = read(first, second)
     check(steps=steps)
     if not (isinstance(path, str) and path in PATHS):
         raise BadInput(say("morph.bad_path", value=str(path)[:40], known=", ".join(PATHS)))
@@ -206,11 +212,6 @@ def build() -> None:
     """The endpoints, within gr.Blocks and before all other events: of those with one name the first has it."""
     for function in ENDPOINTS:
         gr.api(spoken(function, escape=str), api_name=function.__name__)
-
-
-def _read(*given: object) -> list[np.ndarray]:
-    with brought(*given) as files:
-        return [images.load(file) for file in files]
 
 
 def _pictures(checkpoint: Checkpoint, z: Any) -> list[gr.FileData]:

@@ -8,6 +8,7 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 import gradio as gr
+import numpy as np
 from gradio.processing_utils import save_base64_to_cache, save_bytes_to_cache
 from gradio.utils import get_upload_folder
 from gradio_client.utils import is_file_obj_with_meta, traverse
@@ -46,6 +47,12 @@ def brought(*given: object) -> Iterator[list[Path]]:
             for file, path in zip(given, files, strict=False):
                 if not isinstance(file, str):
                     path.unlink(missing_ok=True)
+
+
+def read(*given: object) -> list[np.ndarray]:
+    """What a program gives as files, as pictures: all together, for two may be one upload."""
+    with brought(*given) as files:
+        return [images.load(file) for file in files]
 
 
 def _received(file: object, folder: str) -> Path:

@@ -1,10 +1,19 @@
-"""Numbers that strangers give by name, and from where to where each may go."""
+"""Numbers and choices that programs give by name, and what each may be: as the page and the library have it."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ui import jobs, morph, sample
 from ui.words import say
+from vae.atlas import PRIORS
 from vae.errors import BadInput
+from vae.latents import PATHS
+
+if TYPE_CHECKING:  # a type checker wants choices spelt out
+    Prior = str
+    Way = str
+    Data = str
+else:
+    Prior, Way, Data = Literal[PRIORS], Literal[tuple(PATHS)], Literal[jobs.DATA]
 
 LIMITS: dict[str, tuple[float, float]] = {
     **sample.LIMITS, "steps": morph.STEPS, "latent": jobs.LATENT, "beta": jobs.BETA, "minutes": jobs.MINUTES
