@@ -204,7 +204,7 @@ REFUSED = [
     ("sample", {"temperature": 1.6}, "from 0 to 1.5"),
     ("sample", {"prior": "<b>"}, "The prior '<b>' is unknown; choose one of normal, mixture."),
     ("sample", {"only": ["wings"]}, "no trait 'wings'"),
-    ("sample", {"only": "glasses"}, "list of names"),
+    ("sample", {"only": "glasses"}, "list of names of traits"),
     ("sample", {"around": [0.0]}, "64 finite numbers"),
     ("train", {"data": "music"}, "no data called “music”"),
     ("train", {"latent": 65}, "“latent” is 65; it must be a whole number from 2 to 64."),
@@ -264,8 +264,10 @@ def test_whatever_json_is_given_only_the_callers_fault_is_ever_found(function, m
                 assert len(str(error)) <= 620, f"{name}: {value!r}"
 
 
-@pytest.mark.parametrize(("kind", "asks"), [(gr.Blocks, True), (files.UploadsOnly, False)])
-def test_no_address_of_a_caller_is_even_resolved(kind, asks, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "asks"), [(gr.Blocks, True), (files.UploadsOnly, False)], ids=["as Gradio is", "as here"]
+)
+def test_what_a_caller_names_is_not_even_resolved_and_what_is_sent_is_not_kept(kind, asks, monkeypatch):
     resolved = []
     resolve = socket.getaddrinfo
 
@@ -275,8 +277,8 @@ def test_no_address_of_a_caller_is_even_resolved(kind, asks, monkeypatch):
         resolved.append(host)
         raise socket.gaierror("nobody is asked in a test")
 
-    def size(file: gr.FileData) -> int:
-        return Path(file["path"]).stat().st_size
+    def size(file: gr.FileData, word: str = "") -> int:
+        return Path(file["path"]).stat().st_size + len(word)
 
     with kind(analytics_enabled=False) as demo:
         gr.api(size)
@@ -284,7 +286,7 @@ def test_no_address_of_a_caller_is_even_resolved(kind, asks, monkeypatch):
     try:
         client = Client(demo.local_url, verbose=False)
         monkeypatch.setattr(socket, "getaddrinfo", noted)
-        assert client.predict(file=handle_file(__file__), api_name="/size") == Path(__file__).stat().st_size
+        assert client.predict(handle_file(__file__), "a word", api_name="/size") == Path(__file__).stat().st_size + 6
         with pytest.raises(AppError, match=None if asks else "no address is fetched"):
             client.predict(file=handle_file("https://pictures.example/a.png"), api_name="/size")
         with pytest.raises(AppError, match=None if asks else "no path of this server"):
@@ -292,6 +294,8 @@ def test_no_address_of_a_caller_is_even_resolved(kind, asks, monkeypatch):
     finally:
         demo.close()
     assert ("pictures.example" in resolved) == asks
+    kept = [session.config_values for session in demo.app.state_holder.session_data.values()]
+    assert ("a word" in repr(kept)) == asks
 
 
 def httpx_call(address: str, name: str, *values: object) -> None:

@@ -18,9 +18,7 @@ from ui import jobs, shelf
 from ui.edge import spoken
 from ui.explore import note
 from ui.files import answer, brought, read
-from ui.limits import Data, Prior, Way, check, check_number
-from ui.morph import FIRST as FILMED
-from ui.sample import FIRST as DRAWN
+from ui.limits import DRAWN, FILMED, Data, Prior, Way, check, check_number
 from ui.train import NORMAL
 from ui.words import say
 from vae.checkpoints import DEFAULT, Checkpoint
@@ -127,7 +125,7 @@ def sample(
     """
     check(count=count, seed=seed, temperature=temperature, draw=draw, difference=difference, spread=spread)
     if only is not None and not (isinstance(only, list) and all(isinstance(name, str) for name in only)):
-        raise BadInput(say("sample.bad_only"))
+        raise BadInput(say("api.bad_only"))
     checkpoint = shelf.get(model)
     near: dict = {} if around is None else {"around": checkpoint.checked([around])[0].cpu(), "spread": spread}
     z = checkpoint.atlas.prior(prior, max(count, draw), seed, temperature, only or (), least=count, **near)
@@ -150,7 +148,7 @@ def morph(
     given = read(first, second)
     check(steps=steps)
     if not (isinstance(path, str) and path in PATHS):
-        raise BadInput(say("morph.bad_path", value=str(path)[:40], known=", ".join(PATHS)))
+        raise BadInput(say("api.bad_path", value=str(path)[:40], known=", ".join(PATHS)))
     checkpoint = shelf.get(model)
     a, b = checkpoint.encode(np.stack([checkpoint.prepare(picture) for picture in given]))
     with tempfile.TemporaryDirectory() as folder:

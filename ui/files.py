@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 import gradio as gr
 import numpy as np
+from gradio.components.api_component import Api
 from gradio.processing_utils import save_base64_to_cache, save_bytes_to_cache
 from gradio.utils import get_upload_folder
 from gradio_client.utils import is_file_obj_with_meta, traverse
@@ -22,9 +23,13 @@ from vae.pictures import images
 class UploadsOnly(gr.Blocks):
     """Blocks whose events take a file only as an upload: in its place Gradio itself would resolve and fetch an address."""
 
-    async def preprocess_data(self, block_fn: Any, inputs: list, *more: Any, **options: Any) -> Any:
+    async def preprocess_data(self, block_fn: Any, inputs: list, state: Any, explicit_call: bool = False) -> Any:
         traverse(inputs, spoken(uploaded), is_file_obj_with_meta)
-        return await super().preprocess_data(block_fn, inputs, *more, **options)
+        processed = await super().preprocess_data(block_fn, inputs, state, explicit_call)
+        for block in block_fn.inputs if state else ():
+            if isinstance(block, Api):  # else the caller's session keeps what was sent, data URLs and all, for hours
+                state._update_value_in_config(block._id, None)
+        return processed
 
 
 def uploaded(file: object) -> Path:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # a type checker wants choices spelt out
 else:
     Prior, Way, Data = Literal[PRIORS], Literal[tuple(PATHS)], Literal[jobs.DATA]
 
+DRAWN, FILMED = sample.FIRST, morph.FIRST  # what the page begins with
 LIMITS: dict[str, tuple[float, float]] = {
     **sample.LIMITS, "steps": morph.STEPS, "latent": jobs.LATENT, "beta": jobs.BETA, "minutes": jobs.MINUTES
 }  # fmt: skip
@@ -30,5 +31,5 @@ def check(**values: Any) -> None:
 def check_number(name: str, value: Any, low: float, high: float, whole: bool = False) -> None:
     """BadInput where value, called by this name, is no number from low to high, or no whole one."""
     if type(value) not in ((int,) if whole else (int, float)) or not low <= value <= high:  # NaN compares false
-        key = "sample.bad_whole" if whole else "sample.bad_number"
+        key = "api.bad_whole" if whole else "api.bad_number"
         raise BadInput(say(key, name=name, value=str(value)[:40], low=f"{low:.10g}", high=f"{high:.10g}"))
