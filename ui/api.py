@@ -28,7 +28,8 @@ from vae.measure.best import MOST_KEPT, best_of
 from vae.pictures import images
 from vae.pictures.framing import frame
 
-File = str | gr.FileData
+File = str | gr.FileData  # the first: a data URL, or the address of a file that was answered
+TRACE = 0.2  # of a knob's own step that must be left of it beside those turned before: as on the page
 log = logging.getLogger(__name__)
 
 
@@ -95,7 +96,9 @@ def turn(picture: File, values: dict[str, float], model: str = DEFAULT) -> gr.Fi
     for key, value in values.items():
         knob = known[key]
         way = checkpoint.atlas.still(knob.vector, still)
-        z = z + (value - (z @ knob.probe - knob.offset)) / (way @ knob.probe) * way
+        if (left := float(way @ knob.probe)) < TRACE:
+            raise BadInput(say("api.contrary", name=key))
+        z = z + (value - (z @ knob.probe - knob.offset)) / left * way
         still += [key.partition(":")[2]] if knob.kind == "named" else []
     return _pictures(checkpoint, z[None])[0]
 
@@ -134,11 +137,7 @@ def sample(
 
 
 def morph(
-    first: File,
-    second: File,
-    model: str = DEFAULT,
-    steps: int = FILMED["steps"],
-    path: Way = FILMED["path"],
+    first: File, second: File, model: str = DEFAULT, steps: int = FILMED["steps"], path: Way = FILMED["path"]
 ) -> gr.FileData:
     """A film from one picture of any size to another and back, as a GIF. Its ends are what the model makes of the two.
 
