@@ -15,8 +15,11 @@ from vae.errors import BadInput
 log = logging.getLogger(__name__)
 
 
-def spoken(handler: Callable) -> Callable:
-    """A handler, plain or a generator, whose errors reach the visitor as gr.Error, which the page shows as a toast."""
+def spoken(handler: Callable, escape: Callable[[str], str] = html.escape) -> Callable:
+    """A handler, plain or a generator, whose errors reach the visitor as gr.Error, which the page shows as a toast of HTML.
+
+    escape: str for what only programs call.
+    """
     if inspect.isgeneratorfunction(handler):
 
         @functools.wraps(handler)
@@ -24,7 +27,7 @@ def spoken(handler: Callable) -> Callable:
             try:
                 yield from handler(*args, **kwargs)
             except Exception as error:
-                raise _spoken(error) from error
+                raise _spoken(error, escape) from error
 
         return stepwise
 
@@ -33,7 +36,7 @@ def spoken(handler: Callable) -> Callable:
         try:
             return handler(*args, **kwargs)
         except Exception as error:
-            raise _spoken(error) from error
+            raise _spoken(error, escape) from error
 
     return once
 
@@ -59,10 +62,10 @@ def answered(handler: Callable[[dict], dict]) -> Callable[[dict], dict]:
     return answer
 
 
-def _spoken(error: Exception) -> gr.Error:
+def _spoken(error: Exception, escape: Callable[[str], str]) -> gr.Error:
     if isinstance(error, gr.Error):
         return error
     if isinstance(error, BadInput):
-        return gr.Error(html.escape(str(error)), duration=12, print_exception=False)
+        return gr.Error(escape(str(error)), duration=12, print_exception=False)
     log.error("a handler broke", exc_info=error)
     return gr.Error(say("page.bug"), print_exception=False)

@@ -1,14 +1,16 @@
 """The frame: title, the models as a row of pictures, four tabs with a sentence each, and what the tabs share."""
 
 import html
+import os
 from typing import Any
 
 import gradio as gr
 import torch
 
-from ui import explore, jobs, shelf, theme, train
+from ui import api, explore, jobs, shelf, theme, train
 from ui.choices import MEGABYTES
 from ui.edge import spoken
+from ui.files import UploadsOnly
 from ui.shelf import Page
 from ui.theme import COMPONENTS, PAGE, RUNTIME, mounted
 from ui.words import say
@@ -26,7 +28,8 @@ LAUNCH: dict[str, Any] = {
     "max_file_size": f"{MEGABYTES}mb",
     "run_history": False,
     "enable_monitoring": False,
-    "footer_links": ["settings"],
+    "footer_links": ["api", "settings"],
+    "mcp_server": os.environ.get("GRADIO_MCP_SERVER", "").lower() in ("1", "true"),
 }
 HEADER = """<header class="lp-header"><h1>{title}<small>{subtitle}</small></h1>
 <div class="lp-picker" role="group" aria-label="{models}">{{{{#each entries}}}}
@@ -40,7 +43,8 @@ def build() -> gr.Blocks:
     torch.set_num_threads(1)
     jobs.tidy()
     gr.set_static_paths([COMPONENTS, RUNTIME, faces.FINDER, shelf.served()])
-    with gr.Blocks(title=say("page.title"), analytics_enabled=False, delete_cache=(600, 3600)) as demo:
+    with UploadsOnly(title=say("page.title"), analytics_enabled=False, delete_cache=(600, 3600)) as demo:
+        api.build()
         # Outside of the tabs: a closed tab would not load them, and a reloaded page would lose its run.
         runs = gr.BrowserState([], storage_key="latent-playground-runs")
         tick = gr.Timer(TICK_SECONDS, active=False)

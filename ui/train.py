@@ -272,7 +272,7 @@ def build(page: Page) -> None:
     shows = [shown_status, shown_plots, shown_rows, seen, page.tick, go, end, leave, take]
     quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
     started = go.click(
-        spoken(start), [source, dials, files, page.runs], page.runs, api_name="train", show_progress="hidden"
+        spoken(start), [source, dials, files, page.runs], page.runs, api_visibility="private", show_progress="hidden"
     )
     started.success(None, js=SCROLL)
     end.click(stop, page.runs, None, **quiet).then(watch, [page.runs, seen], shows, **quiet)
