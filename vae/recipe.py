@@ -42,15 +42,6 @@ class Sharpen:
     def __post_init__(self) -> None:
         check_fields(self, "sharpen.")
 
-    @property
-    def has_critic(self) -> bool:
-        return bool(self.feature or self.adversarial)
-
-    @property
-    def has_verdict(self) -> bool:
-        """Whether anyone judges pictures that no original stands behind."""
-        return bool(self.adversarial or self.jury)
-
 
 @dataclass(frozen=True)
 class TrainConfig:

@@ -180,7 +180,7 @@ class Steps:
         if now.is_sharpening:
             from vae.sharpen import step
 
-            if recipe.sharpen.unpaired == "mixture" and recipe.sharpen.has_verdict and self.prior is None:
+            if recipe.sharpen.unpaired == "mixture" and self.prior is None:
                 self.prior, self.prior_step = step.prior_of(run, recipe, self.pictures), run.step
             inputs |= step.inputs_of(recipe, generator, self.batch, self.prior)
             penalty = step.penalty_at(run.step)

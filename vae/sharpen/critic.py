@@ -78,7 +78,7 @@ class Critics(nn.Module):
 
     def __init__(self, channels: int, sharpen: Sharpen):
         super().__init__()
-        self.critic = Critic(channels, sharpen.critic_widths) if sharpen.has_critic else None
+        self.critic = Critic(channels, sharpen.critic_widths) if sharpen.feature or sharpen.adversarial else None
         self.jury = Jury() if sharpen.jury else None
 
 

@@ -29,8 +29,18 @@ def penalty_at(step: int) -> float:
     return 0.0 if step % PENALTY_STEPS else PENALTY_STEPS * PENALTY
 
 
-def prior_of(run: "Run", recipe: TrainConfig, pictures: Tensor) -> Mixture:
-    """The mixture that samples will come from, of pictures (N, H, W, C) uint8: sharpening leaves the encoder as it is."""
+def has_verdict(recipe: TrainConfig) -> bool:
+    """Whether anyone judges pictures that no original stands behind."""
+    return bool(recipe.sharpen.adversarial or recipe.sharpen.jury)
+
+
+def prior_of(run: "Run", recipe: TrainConfig, pictures: Tensor) -> Mixture | None:
+    """The mixture that samples of these pictures (N, H, W, C) uint8 will come from: sharpening leaves the encoder as it is.
+
+    None where nobody judges such.
+    """
+    if not has_verdict(recipe):
+        return None
     posterior = posterior_of(run.model, pictures.cpu().numpy())
     return fit_mixture(posterior.sample(noise_of(recipe.seed, 0)), recipe.seed)
 
@@ -69,7 +79,7 @@ def sharpen_step(
         with torch.no_grad():
             posterior = run.model.encode(x)
             z = posterior.at(inputs["noise"])
-            if recipe.sharpen.has_verdict:
+            if has_verdict(recipe):
                 angle, quarter, center = inputs["angle"], len(inputs["angle"]), z.mean(dim=0)
                 between = torch.cos(angle) * z[:quarter] + torch.sin(angle) * z[quarter : 2 * quarter]
                 unpaired = inputs.get("prior_samples", center + inputs["blend"] @ (z - center))
