@@ -31,13 +31,13 @@ class Sharpen:
     learning_rate: float = limited(8e-4, 1e-7, 10)
     critic_widths: tuple[int, ...] = several((16, 32, 64, 128), 8, 1, 1024)
     pixel: float = limited(0.2, 0, 100)
-    edges: float = limited(0.0, 0, 100)
     feature: float = limited(0.2, 0, 100)
     adversarial: float = limited(0.2, 0, 100)
     perceptual: float = limited(0.0, 0, 100)
     jury: float = limited(0.0, 0, 100)
     teacher_size: int = limited(0, 0, 1024)
     unpaired: str = chosen("blends", "blends", "mixture")
+    edges: float = limited(0.0, 0, 100)
 
     def __post_init__(self) -> None:
         check_fields(self, "sharpen.")

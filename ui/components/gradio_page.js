@@ -17,12 +17,14 @@ export default given => parts[Object.keys(parts).find(at => given.element.queryS
 // The models as a row of pictures. The component's value is the id of the chosen one, which Train asks for.
 function models({ element, props, watch }) {
   const buttons = () => [...element.querySelectorAll("button")];
-  const mark = () => buttons().forEach(button => button.setAttribute("aria-pressed", button.dataset.id === props.value));
+  let known = props.value; // what is chosen, as far as it is known here
+  const paint = () => buttons().forEach(button => button.setAttribute("aria-pressed", button.dataset.id === known));
   row = {
     has: id => buttons().some(button => button.dataset.id === id),
     mark(id) {
+      known = id;
       if (props.value !== id) props.value = id;
-      mark();
+      paint();
     },
   };
   element.addEventListener("click", async event => {
@@ -30,10 +32,10 @@ function models({ element, props, watch }) {
     if (button) (await frame).choose(button.dataset.id);
   });
   watch(["value", "entries"], async () => {
-    mark();
-    (await frame).choose(props.value); // chosen from elsewhere, such as a model that was just trained
+    paint();
+    if (props.value !== known) (await frame).choose(props.value); // from elsewhere, such as a model that was just trained
   });
-  mark();
+  frame.then(({ wanted }) => row.mark(wanted)); // an address may have asked for another one meanwhile
 }
 
 async function explore({ element, props, server, upload }) {
