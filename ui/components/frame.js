@@ -63,15 +63,15 @@ export class Frame {
       return this.failed(error);
     }
     this.explore.open(this.view);
-    const asked = this.#asked;
-    for (const tab of Object.values(this.tabs)) tab.open(this.view, asked);
-    this.note(!asked);
+    const isNew = this.waiting?.model !== id;
+    for (const [name, tab] of Object.entries(this.tabs)) tab.open(this.view, this.#askedOf(name));
+    this.note(isNew);
   }
 
   // A tab is on the page: its element, empty as yet.
   mount(name, root) {
     const tab = (this.tabs[name] = new TABS[name](root, this));
-    tab.open(this.view, this.#asked);
+    tab.open(this.view, this.#askedOf(name));
     if (this.sent?.tab === name) tab.receive(this.sent.z);
     this.sent = null;
   }
@@ -149,10 +149,11 @@ export class Frame {
     return at ? `#${new URLSearchParams({ at, ...(tab !== "explore" && { tab }), ...this.tabs[tab]?.place })}` : "#";
   }
 
-  // What the address asks of the tabs of the model that is open, once; another one's is kept until that is open.
-  get #asked() {
-    const asked = this.waiting?.model === this.view.model ? this.waiting.asked : null;
-    if (asked) this.waiting = null;
+  // What the address asks of a tab, once; kept until that tab is on the page and the address' model is open.
+  #askedOf(name) {
+    const { model, asked } = this.waiting ?? {};
+    if (model !== this.view.model || asked.tab !== name) return null;
+    this.waiting = null;
     return asked;
   }
 
@@ -169,7 +170,7 @@ export class Frame {
       this.tab = tab;
       this.show(tab);
     }
-    const now = this.tabs[tab] && this.#asked;
+    const now = this.tabs[tab] && this.#askedOf(tab);
     if (now) this.tabs[tab].restore(now);
   }
 }
